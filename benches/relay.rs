@@ -21,11 +21,11 @@ use walpost::relay::boundary::{
 use walpost::relay::decode::event::{self, Event};
 use walpost::relay::decode::outbox::{Layout, Outbox};
 use walpost::relay::decode::pgoutput::{self, Frame, Message, Tuple};
-use walpost::relay::delivery::ledger::{Kind, Ledger};
+use walpost::relay::delivery::ledger::{Ledger, RecordKind};
 use walpost::relay::publish::encode::{ContractHeaders, Encoder, RowHeaders, Stamps};
 use walpost::relay::route::destination::TopicPattern;
 use walpost::relay::{Core, Idle, Offer, OnRejected, Settings};
-use walpost::source::frames::{Relation, Writer};
+use walpost::source::frames::{FrameWriter, RelationFrame};
 
 /// Events per pass: a few batches of the socket's thread.
 const EVENTS: u64 = 10_000;
@@ -118,7 +118,7 @@ fn ledger(settled: impl Fn(u64) -> u64) {
     for number in 0..EVENTS + WINDOW {
         if number < EVENTS {
             let position = Position { commit: Lsn(number - number % 10), ordinal: number % 10 + 1 };
-            ledger.issue(300, Timestamp(0), position, (ContractNumber::NONE, Kind::Record));
+            ledger.issue(300, Timestamp(0), position, (ContractNumber::NONE, RecordKind::Record));
             if number % 10 == 9 {
                 ledger.commit(Lsn(number));
             }
@@ -186,7 +186,7 @@ fn answer(core: &mut Core, now: Instant) {
 /// A stream of events of 240 bytes, as the walsender sends it.
 fn backlog(per_transaction: u64) -> Bytes {
     let relation = relation();
-    let mut writer = Writer { bytes: Vec::new(), commit: Lsn(0), committed_at: 0 };
+    let mut writer = FrameWriter { bytes: Vec::new(), commit: Lsn(0), committed_at: 0 };
     for first in (0..EVENTS).step_by(usize::try_from(per_transaction).expect("a small number")) {
         let end = Lsn((first + per_transaction) * 400);
         writer.commit = Lsn(end.0 - 50);
@@ -215,8 +215,8 @@ fn backlog(per_transaction: u64) -> Bytes {
     writer.bytes.into()
 }
 
-fn relation() -> Relation {
-    Relation::outbox_event(&[
+fn relation() -> RelationFrame {
+    RelationFrame::outbox_event(&[
         ("id", 2_950),
         ("schema_name", 25),
         ("schema_version", 25),

@@ -10,7 +10,7 @@ use super::write;
 use crate::config::{PostgresConfig, process_environment};
 use crate::exit::CommandError;
 use crate::positions::BookmarkError;
-use crate::positions::bookmark::{self, Bookmark, Place};
+use crate::positions::bookmark::{self, Bookmark, BookmarkStart};
 use crate::positions::moment;
 use crate::postgres::Connection;
 use crate::relay::boundary::Lsn;
@@ -116,9 +116,9 @@ fn create(
     let slot = config.slot.as_str();
     bookmark::slot_name(slot, &args.name)?;
     let place = match (args.at_lsn, &args.since) {
-        (Some(lsn), _) => Place::At(lsn),
-        (None, Some(text)) => Place::Since(moment::parse(control, text)?),
-        (None, None) => Place::Now,
+        (Some(lsn), _) => BookmarkStart::At(lsn),
+        (None, Some(text)) => BookmarkStart::Since(moment::parse(control, text)?),
+        (None, None) => BookmarkStart::Now,
     };
     let system = server.identify(&config.connect, control)?;
     bookmark::create(control, server, &system.identifier, slot, &args.name, &place)

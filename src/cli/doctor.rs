@@ -8,7 +8,7 @@ use clap::Args;
 use crate::config::{Config, process_environment};
 use crate::exit::{self, CommandError, Context, EndsCommand};
 use crate::ops::doctor;
-use crate::ops::doctor::report::{Report, Verdict, failure, ok};
+use crate::ops::doctor::report::{DoctorReport, Severity, failure, ok};
 use crate::terminal::Colour;
 
 /// Default log filter. Failures are part of the report.
@@ -46,20 +46,20 @@ pub async fn run(
         Ok(config) => config,
         Err(errors) => {
             let findings = errors.0.iter().map(|error| failure("configuration", error.to_string())).collect();
-            write(&Report { findings }, args.json, out)?;
+            write(&DoctorReport { findings }, args.json, out)?;
             return Err(errors.into());
         }
     };
     let mut report = doctor::examine(&config).await;
     report.findings.insert(0, ok("configuration", "valid"));
     write(&report, args.json, out)?;
-    match report.count(Verdict::Failure) {
+    match report.count(Severity::Failure) {
         0 => Ok(()),
         failures => Err(Unwell(failures).into()),
     }
 }
 
-fn write(report: &Report, as_json: bool, out: &mut (impl Write + IsTerminal)) -> Result<(), CommandError> {
+fn write(report: &DoctorReport, as_json: bool, out: &mut (impl Write + IsTerminal)) -> Result<(), CommandError> {
     let colour = Colour::of(out);
     let text = if as_json {
         let mut line = serde_json::to_string(report).context("write the report")?;
@@ -68,9 +68,9 @@ fn write(report: &Report, as_json: bool, out: &mut (impl Write + IsTerminal)) ->
     } else {
         report.text(|verdict, word| {
             let code = match verdict {
-                Verdict::Ok => Colour::GREEN,
-                Verdict::Warning => Colour::BOLD,
-                Verdict::Failure => Colour::RED,
+                Severity::Ok => Colour::GREEN,
+                Severity::Warning => Colour::BOLD,
+                Severity::Failure => Colour::RED,
             };
             colour.paint(code, word)
         })

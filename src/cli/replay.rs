@@ -10,7 +10,7 @@ use super::write;
 use crate::config::{Config, process_environment};
 use crate::exit::{self, CommandError, Context, EndsCommand};
 use crate::fault::{Fault, chain};
-use crate::ops::replay::{self, Origin, Progress, Report, Wanted};
+use crate::ops::replay::{self, ReplayOrigin, ReplayProgress, ReplayReport, ReplayRequest};
 use crate::relay::boundary::{Lsn, Position};
 use crate::signals::Interrupts;
 use crate::terminal::counted;
@@ -128,7 +128,7 @@ pub async fn run(args: &ReplayArgs, path: Option<&Path>, out: &mut (impl Write +
     tokio::spawn(end_at_once(interrupts.abort));
     let (config_too, wanted_too) = (config.clone(), wanted.clone());
     let plan = tokio::task::spawn_blocking(move || replay::plan(&config_too, &wanted_too)).await??;
-    let report = replay::run(&config, &plan, &Progress::stderr(), interrupts.stop).await?;
+    let report = replay::run(&config, &plan, &ReplayProgress::stderr(), interrupts.stop).await?;
     let command = (!report.is_complete).then(|| go_on(args, path, &report));
     let shown = if args.json { report.json(command.as_deref()) } else { report.text() };
     write(out, &shown)?;
@@ -149,14 +149,14 @@ async fn end_at_once(abort: CancellationToken) {
     std::process::exit(exit::FAILED.into());
 }
 
-fn wanted(args: &ReplayArgs) -> Wanted {
+fn wanted(args: &ReplayArgs) -> ReplayRequest {
     let origin = match (args.from_lsn, &args.bookmark) {
-        _ if args.from_table => Origin::Tables,
-        (Some(position), _) => Origin::Position(position),
-        (None, Some(name)) => Origin::Bookmark(name.clone()),
-        (None, None) => Origin::Since,
+        _ if args.from_table => ReplayOrigin::Tables,
+        (Some(position), _) => ReplayOrigin::Position(position),
+        (None, Some(name)) => ReplayOrigin::Bookmark(name.clone()),
+        (None, None) => ReplayOrigin::Since,
     };
-    Wanted {
+    ReplayRequest {
         origin,
         since: args.since.clone(),
         to: args.to_lsn,
@@ -176,7 +176,7 @@ fn position(text: &str) -> Result<Position, String> {
 }
 
 /// The command that resumes a replay from where it stopped.
-fn go_on(args: &ReplayArgs, path: Option<&Path>, report: &Report) -> String {
+fn go_on(args: &ReplayArgs, path: Option<&Path>, report: &ReplayReport) -> String {
     let mut words = vec!["walpost replay".to_owned()];
     let mut option = |name: &str, value: Option<String>| {
         if let Some(value) = value {
@@ -228,8 +228,8 @@ mod tests {
         }
     }
 
-    fn report() -> Report {
-        Report {
+    fn report() -> ReplayReport {
+        ReplayReport {
             id: "r1".to_owned(),
             is_dry_run: false,
             is_complete: false,

@@ -12,7 +12,7 @@ use crate::exit::{CommandError, Context};
 use crate::relay::boundary::Lsn;
 use crate::relay::decode::outbox::Outbox;
 use crate::relay::decode::role::Role;
-use crate::source::{self, Adoption, Listed, Recreated, Scope, Skipping, TableName, Unpublished, Unsent};
+use crate::source::{self, Adoption, ListedTable, Recreated, Scope, Skipping, TableName, Unpublished, Unsent};
 use crate::terminal::{counted, visible_lines};
 
 /// Recreate, adopt or advance a slot that the relay refuses to stream from.
@@ -113,12 +113,12 @@ pub async fn run(args: &SlotArgs, path: Option<&Path>, out: &mut (impl Write + S
 }
 
 /// The outbox tables to search for the transaction's rows.
-fn listed(config: &Config) -> Vec<Listed> {
+fn listed(config: &Config) -> Vec<ListedTable> {
     let column = |outbox: &Outbox, role| {
         let found = outbox.columns.iter().find(|column| column.role == role);
         found.map(|column| column.name.clone())
     };
-    let table = |outbox: &Outbox| Listed {
+    let table = |outbox: &Outbox| ListedTable {
         table: TableName { schema: outbox.namespace.clone(), name: outbox.table.clone() },
         id: column(outbox, Role::Id),
         created_at: column(outbox, Role::CreatedAt),

@@ -201,11 +201,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::source::{Noted, Standing};
+    use crate::source::{NotedReport, SlotStanding};
 
     #[test]
     fn a_report_has_one_line_per_fact() {
-        let stands = Standing {
+        let stands = SlotStanding {
             confirmed_flush_lsn: Some("0/10".to_owned()),
             lag_bytes: Some(4096),
             retained_wal_bytes: Some(16_777_216),
@@ -216,7 +216,7 @@ mod tests {
             held_by: Some("walpost walpost".to_owned()),
             failover: true,
         };
-        let noted = Noted {
+        let noted = NotedReport {
             backfill_pending: false,
             published_before_lsn: Some("0/8".to_owned()),
             published_before: Some("2026-11-21 20:00:00+00".to_owned()),

@@ -2,7 +2,7 @@
 
 use super::error::Complaint;
 use super::names::TopicName;
-use super::tree::{Node, Value, shown};
+use super::tree::{TreeNode, TreeValue, shown};
 use crate::relay::HeaderStyle;
 use crate::relay::decode::outbox::TemplatePart;
 use crate::relay::route::destination::{Destinations, Forbidden, TopicPattern, kept};
@@ -12,16 +12,18 @@ use crate::relay::route::topic_name::ALLOWED;
 const PATTERNS_MAX: usize = 1_000;
 
 /// Rules for the outbox tables' topics and headers.
-pub(super) struct Rules<'a> {
+pub(super) struct OutboxRules<'a> {
     pub(super) destinations: &'a Destinations,
     pub(super) style: HeaderStyle,
 }
 
 /// Parses `["orders.*"]`, or a comma-separated string.
-pub(super) fn patterns(value: &Value) -> Result<Vec<TopicPattern>, Complaint> {
+pub(super) fn patterns(value: &TreeValue) -> Result<Vec<TopicPattern>, Complaint> {
     let items: Vec<&str> = match value {
-        Value::List(items) => items.iter().map(|Node { value, .. }| value.as_text()).collect::<Result<_, _>>()?,
-        Value::Text(_) | Value::Variable(_) => value.as_text()?.split(',').map(str::trim).collect(),
+        TreeValue::List(items) => {
+            items.iter().map(|TreeNode { value, .. }| value.as_text()).collect::<Result<_, _>>()?
+        }
+        TreeValue::Text(_) | TreeValue::Variable(_) => value.as_text()?.split(',').map(str::trim).collect(),
         other => return Err(other.is_not("a list of patterns", "write [\"orders.*\", \"payments\"]")),
     };
     if items.is_empty() || items.len() > PATTERNS_MAX {
@@ -38,7 +40,7 @@ pub(super) fn patterns(value: &Value) -> Result<Vec<TopicPattern>, Complaint> {
 }
 
 /// Parses the dead-letter topic.
-pub(super) fn dead_letter_topic(value: &Value) -> Result<TopicName, Complaint> {
+pub(super) fn dead_letter_topic(value: &TreeValue) -> Result<TopicName, Complaint> {
     let topic = TopicName::parse(value.as_text()?)?;
     match kept(topic.as_str()) {
         Some(forbidden) => Err(Complaint::new(forbidden.reason(topic.as_str()), "choose another name")),

@@ -5,12 +5,12 @@
 //! is a dot: `WALPOST_KAFKA__PROPERTIES__SASL_USERNAME` is `sasl.username`. A key that takes a table or an array takes it
 //! in TOML: `WALPOST_OUTBOX__0__HEADER_COLUMNS='["type"]'`.
 
-use super::error::{Complaint, Origin};
+use super::error::{Complaint, ValueOrigin};
 use super::file;
 use super::names::{PREFIX, variable};
 use super::nearest::nearest;
 use super::reader::Findings;
-use super::tree::{Node, Table, Value};
+use super::tree::{Table, TreeNode, TreeValue};
 
 /// Most `[[outbox]]` tables.
 pub(super) const OUTBOXES_MAX: usize = 1_000;
@@ -45,7 +45,7 @@ pub(super) fn overlay(table: &mut Table, environment: &[(String, String)], keys:
             Err(complaint) => Err(complaint),
         };
         if let Err(complaint) = placed {
-            findings.refuse("", Origin::Variable(name.clone()), complaint);
+            findings.refuse("", ValueOrigin::Variable(name.clone()), complaint);
         }
     }
 }
@@ -86,8 +86,8 @@ fn path(rest: &str, keys: &[String]) -> Result<Option<Vec<String>>, Complaint> {
 }
 
 /// The value of a variable: its text, or parsed TOML if the key takes a table or an array.
-fn node(path: &[String], name: &str, text: &str) -> Result<Node, Complaint> {
-    let origin = Origin::Variable(name.to_owned());
+fn node(path: &[String], name: &str, text: &str) -> Result<TreeNode, Complaint> {
+    let origin = ValueOrigin::Variable(name.to_owned());
     if text.contains('\u{FFFD}') {
         return Err(Complaint::new("is not UTF-8", "set it to UTF-8 text"));
     }
@@ -99,34 +99,34 @@ fn node(path: &[String], name: &str, text: &str) -> Result<Node, Complaint> {
             | ["outbox", _, "columns" | "header_columns" | "envelope_columns"]
     );
     if !structured {
-        return Ok(Node { value: Value::Variable(text.to_owned()), origin });
+        return Ok(TreeNode { value: TreeValue::Variable(text.to_owned()), origin });
     }
     let value = file::parse_value(text, &origin).map_err(|message| {
         Complaint::new(format!("is not TOML: {message}"), "write { key = \"value\" }, or [\"value\"] for a list")
     })?;
-    Ok(Node { value, origin })
+    Ok(TreeNode { value, origin })
 }
 
 /// Inserts a node at its path, creating tables on the way.
-fn insert(table: &mut Table, path: &[String], node: Node) -> Result<(), Complaint> {
+fn insert(table: &mut Table, path: &[String], node: TreeNode) -> Result<(), Complaint> {
     let (key, rest) = path.split_first().expect("a path has at least one part");
     if rest.is_empty() {
         table.insert(key.clone(), node);
         return Ok(());
     }
     let indexed = is_number(&rest[0]) && key == "outbox";
-    let empty = if indexed { Value::List(Vec::new()) } else { Value::Table(Table::new()) };
+    let empty = if indexed { TreeValue::List(Vec::new()) } else { TreeValue::Table(Table::new()) };
     let origin = node.origin.clone();
-    let inner = table.entry(key.clone()).or_insert(Node { value: empty, origin });
+    let inner = table.entry(key.clone()).or_insert(TreeNode { value: empty, origin });
     match &mut inner.value {
-        Value::Table(inner) if !indexed => insert(inner, rest, node),
-        Value::List(items) if indexed => insert_item(items, rest, node),
+        TreeValue::Table(inner) if !indexed => insert(inner, rest, node),
+        TreeValue::List(items) if indexed => insert_item(items, rest, node),
         other => Err(other.is_not("a table or array", "check the file, and the variable for the key above it")),
     }
 }
 
 /// Inserts a node into an array, at the index at the start of its path.
-fn insert_item(items: &mut Vec<Node>, path: &[String], node: Node) -> Result<(), Complaint> {
+fn insert_item(items: &mut Vec<TreeNode>, path: &[String], node: TreeNode) -> Result<(), Complaint> {
     let (index, rest) = path.split_first().expect("the caller saw the index");
     let index: usize = index.parse().unwrap_or(usize::MAX);
     if index > items.len() || index >= OUTBOXES_MAX {
@@ -136,14 +136,14 @@ fn insert_item(items: &mut Vec<Node>, path: &[String], node: Node) -> Result<(),
         ));
     }
     if index == items.len() {
-        items.push(Node { value: Value::Table(Table::new()), origin: node.origin.clone() });
+        items.push(TreeNode { value: TreeValue::Table(Table::new()), origin: node.origin.clone() });
     }
     if rest.is_empty() {
         items[index] = node;
         return Ok(());
     }
     match &mut items[index].value {
-        Value::Table(table) => insert(table, rest, node),
+        TreeValue::Table(table) => insert(table, rest, node),
         other => Err(other.is_not("a table", "write { table = \"schema.name\" }")),
     }
 }

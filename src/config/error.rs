@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 /// Where a value is, or should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub enum ValueOrigin {
     /// A line of the configuration file, from 1.
     Line(Arc<Path>, usize),
     /// A line and column of the configuration file, both from 1, where the TOML is malformed.
@@ -19,7 +19,7 @@ pub enum Origin {
     Nowhere,
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for ValueOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Line(path, line) => write!(f, "{}:{line}", path.display()),
@@ -37,7 +37,7 @@ pub struct ConfigError {
     /// The key with its section (`kafka.bootstrap_servers`, `outbox.0.table`); empty if the mistake concerns the file.
     pub key: String,
     /// Where the mistake is.
-    pub origin: Origin,
+    pub origin: ValueOrigin,
     /// What is wrong.
     pub what: String,
     /// How to fix it.

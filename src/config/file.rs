@@ -8,8 +8,8 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::error::{ConfigError, Origin};
-use super::tree::{Node, Table, Value};
+use super::error::{ConfigError, ValueOrigin};
+use super::tree::{Table, TreeNode, TreeValue};
 
 /// Largest configuration file, in bytes.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -23,7 +23,7 @@ const FILE_BYTES_MAX: u64 = 1024 * 1024;
 pub(super) fn read(path: &Path) -> Result<Table, Vec<ConfigError>> {
     let shared: Arc<Path> = Arc::from(path);
     let refuse = |what: String, fix: &str| {
-        let origin = Origin::File(Arc::clone(&shared));
+        let origin = ValueOrigin::File(Arc::clone(&shared));
         vec![ConfigError { key: String::new(), origin, what, fix: fix.to_owned() }]
     };
     let bytes = bytes(path).map_err(|error| {
@@ -45,20 +45,20 @@ pub(super) fn parse(path: &Arc<Path>, text: &str) -> Result<Table, Vec<ConfigErr
     let (document, errors) = DeTable::parse_recoverable(text);
     let lines = Lines::of(text);
     if errors.is_empty() {
-        let origin = |offset| Origin::Line(Arc::clone(path), lines.position(offset).0);
+        let origin = |offset| ValueOrigin::Line(Arc::clone(path), lines.position(offset).0);
         return Ok(table(document.into_inner(), &origin));
     }
     let mut mistakes: Vec<ConfigError> = Vec::new();
     for error in errors {
         let (line, column) = lines.position(error.span().map_or(text.len(), |span| span.start));
         // One mistake can cause several errors on its line; the first is the most precise.
-        let again = |earlier: &ConfigError| matches!(&earlier.origin, Origin::Column(_, at, _) if *at == line);
+        let again = |earlier: &ConfigError| matches!(&earlier.origin, ValueOrigin::Column(_, at, _) if *at == line);
         if mistakes.iter().any(again) {
             continue;
         }
         mistakes.push(ConfigError {
             key: String::new(),
-            origin: Origin::Column(Arc::clone(path), line, column),
+            origin: ValueOrigin::Column(Arc::clone(path), line, column),
             // Only the message: the full error quotes the line, which may contain a password.
             what: format!("is not TOML: {}", error.message()),
             fix: "put strings in quotes and section names in [brackets]".to_owned(),
@@ -72,7 +72,7 @@ pub(super) fn parse(path: &Arc<Path>, text: &str) -> Result<Table, Vec<ConfigErr
 /// # Errors
 ///
 /// The parser's message, without the input.
-pub(super) fn parse_value(text: &str, origin: &Origin) -> Result<Value, String> {
+pub(super) fn parse_value(text: &str, origin: &ValueOrigin) -> Result<TreeValue, String> {
     let value = DeValue::parse(text).map_err(|error| error.message().to_owned())?;
     Ok(self::value(value.into_inner(), &|_| origin.clone()))
 }
@@ -83,32 +83,32 @@ fn bytes(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn table(entries: DeTable<'_>, origin: &dyn Fn(usize) -> Origin) -> Table {
+fn table(entries: DeTable<'_>, origin: &dyn Fn(usize) -> ValueOrigin) -> Table {
     let entry = |(key, value): (Spanned<_>, Spanned<DeValue<'_>>)| {
-        let node = Node { origin: origin(key.span().start), value: self::value(value.into_inner(), origin) };
+        let node = TreeNode { origin: origin(key.span().start), value: self::value(value.into_inner(), origin) };
         (std::borrow::Cow::into_owned(key.into_inner()), node)
     };
     entries.into_iter().map(entry).collect()
 }
 
-fn value(value: DeValue<'_>, origin: &dyn Fn(usize) -> Origin) -> Value {
+fn value(value: DeValue<'_>, origin: &dyn Fn(usize) -> ValueOrigin) -> TreeValue {
     match value {
-        DeValue::String(text) => Value::Text(text.into_owned()),
+        DeValue::String(text) => TreeValue::Text(text.into_owned()),
         DeValue::Integer(number) => {
             let decimal = i128::from_str_radix(number.as_str(), number.radix());
-            Value::Number(decimal.map_or_else(|_| number.to_string(), |decimal| decimal.to_string()))
+            TreeValue::Number(decimal.map_or_else(|_| number.to_string(), |decimal| decimal.to_string()))
         }
-        DeValue::Float(number) => Value::Number(number.to_string()),
-        DeValue::Boolean(truth) => Value::Boolean(truth),
-        DeValue::Datetime(_) => Value::Moment,
+        DeValue::Float(number) => TreeValue::Number(number.to_string()),
+        DeValue::Boolean(truth) => TreeValue::Boolean(truth),
+        DeValue::Datetime(_) => TreeValue::Moment,
         DeValue::Array(items) => {
             let item = |item: Spanned<DeValue<'_>>| {
                 let origin_of_item = origin(item.span().start);
-                Node { value: self::value(item.into_inner(), origin), origin: origin_of_item }
+                TreeNode { value: self::value(item.into_inner(), origin), origin: origin_of_item }
             };
-            Value::List(items.into_iter().map(item).collect())
+            TreeValue::List(items.into_iter().map(item).collect())
         }
-        DeValue::Table(entries) => Value::Table(table(entries, origin)),
+        DeValue::Table(entries) => TreeValue::Table(table(entries, origin)),
     }
 }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::error::Complaint;
 use super::reader::Section;
-use super::tree::{Value, shown};
+use super::tree::{TreeValue, shown};
 
 /// Default of `http.listen`.
 const LISTEN_DEFAULT: &str = "127.0.0.1:9646";
@@ -25,7 +25,7 @@ impl HttpConfig {
     }
 }
 
-fn listen(value: &Value) -> Result<Option<SocketAddr>, Complaint> {
+fn listen(value: &TreeValue) -> Result<Option<SocketAddr>, Complaint> {
     let text = value.as_text()?;
     if text == "off" {
         return Ok(None);

@@ -6,10 +6,10 @@ use std::fmt;
 use clap::ValueEnum;
 use serde::Serialize;
 
-use super::error::{Complaint, Origin};
+use super::error::{Complaint, ValueOrigin};
 use super::file;
 use super::reader::{Findings, Section, as_table, choice};
-use super::tree::{Node, Table, Value, shown};
+use super::tree::{Table, TreeNode, TreeValue, shown};
 use crate::sink::{COMPRESSION_PROPERTIES, Compression, PropertyError, PropertyFault, validate_properties};
 
 /// `[kafka]`.
@@ -68,7 +68,7 @@ pub struct KafkaProperties(BTreeMap<String, Property>);
 #[derive(Clone, PartialEq, Eq)]
 struct Property {
     text: String,
-    origin: Origin,
+    origin: ValueOrigin,
 }
 
 impl KafkaProperties {
@@ -90,7 +90,7 @@ impl KafkaProperties {
     }
 
     /// Where a property is set.
-    pub(super) fn origin(&self, name: &str) -> Option<&Origin> {
+    pub(super) fn origin(&self, name: &str) -> Option<&ValueOrigin> {
         self.0.get(name).map(|property| &property.origin)
     }
 }
@@ -116,12 +116,12 @@ impl KafkaConfig {
     }
 }
 
-fn delivery(value: &Value) -> Result<Delivery, Complaint> {
+fn delivery(value: &TreeValue) -> Result<Delivery, Complaint> {
     let both = [Delivery::AtLeastOnce, Delivery::ExactlyOnce];
     choice(value, &both.map(|delivery| (delivery.as_str(), delivery)))
 }
 
-fn compression(value: &Value) -> Result<Compression, Complaint> {
+fn compression(value: &TreeValue) -> Result<Compression, Complaint> {
     choice(value, &Compression::ALL.map(|codec| (codec.as_str(), codec)))
 }
 
@@ -134,7 +134,7 @@ fn agreed(key: Option<Compression>, properties: &KafkaProperties, findings: &mut
         match &said {
             Some((other, place)) if *other != codec => {
                 let what = format!("is \"{}\", but {place} is \"{}\"", codec.as_str(), other.as_str());
-                let origin = properties.origin(name).cloned().unwrap_or(Origin::Nowhere);
+                let origin = properties.origin(name).cloned().unwrap_or(ValueOrigin::Nowhere);
                 findings.refuse(&path, origin, Complaint::new(what, "keep only kafka.compression"));
             }
             Some(_) => {}
@@ -145,10 +145,10 @@ fn agreed(key: Option<Compression>, properties: &KafkaProperties, findings: &mut
 }
 
 /// Checks a list of brokers in librdkafka's syntax: `[protocol://]host[:port],...`.
-fn servers(value: &Value) -> Result<String, Complaint> {
+fn servers(value: &TreeValue) -> Result<String, Complaint> {
     let items: Vec<&str> = match value {
-        Value::List(items) => items.iter().map(|item| item.value.as_text()).collect::<Result<_, _>>()?,
-        Value::Text(_) | Value::Variable(_) => value.as_text()?.split(',').map(str::trim).collect(),
+        TreeValue::List(items) => items.iter().map(|item| item.value.as_text()).collect::<Result<_, _>>()?,
+        TreeValue::Text(_) | TreeValue::Variable(_) => value.as_text()?.split(',').map(str::trim).collect(),
         other => return Err(other.is_not("a string or an array of strings", "write \"host:9092,host:9092\"")),
     };
     if items.is_empty() {
@@ -173,11 +173,11 @@ fn is_server(item: &str) -> bool {
 }
 
 /// Reads the table of properties. To TOML, `linger.ms = 5` without quotes is a nested table; here it means the same.
-fn properties(node: Node, findings: &mut Findings) -> KafkaProperties {
+fn properties(node: TreeNode, findings: &mut Findings) -> KafkaProperties {
     let origin = node.origin;
     let value = match node.value {
         // TOML in variables is parsed when they are read, so none gets here.
-        Value::Variable(text) => file::parse_value(&text, &origin).unwrap_or(Value::Variable(text)),
+        TreeValue::Variable(text) => file::parse_value(&text, &origin).unwrap_or(TreeValue::Variable(text)),
         other => other,
     };
     let mut properties = KafkaProperties::default();
@@ -197,7 +197,7 @@ fn check(properties: &KafkaProperties, findings: &mut Findings) {
             PropertyFault::Unsupported(_) => "use SASL PLAIN or SCRAM, or TLS client certificates",
             PropertyFault::InvalidValue => "see its range in librdkafka's CONFIGURATION.md",
         };
-        let origin = properties.origin(&property).cloned().unwrap_or(Origin::Nowhere);
+        let origin = properties.origin(&property).cloned().unwrap_or(ValueOrigin::Nowhere);
         findings.refuse(&format!("kafka.properties.{property}"), origin, Complaint::new(fault.to_string(), fix));
     }
 }
@@ -207,12 +207,12 @@ fn flatten(prefix: &str, table: Table, properties: &mut KafkaProperties, finding
     for (key, node) in table {
         let name = if prefix.is_empty() { key } else { format!("{prefix}.{key}") };
         let text = match node.value {
-            Value::Table(inner) => {
+            TreeValue::Table(inner) => {
                 flatten(&name, inner, properties, findings);
                 continue;
             }
-            Value::Text(text) | Value::Variable(text) | Value::Number(text) => text,
-            Value::Boolean(truth) => truth.to_string(),
+            TreeValue::Text(text) | TreeValue::Variable(text) | TreeValue::Number(text) => text,
+            TreeValue::Boolean(truth) => truth.to_string(),
             other => {
                 let complaint =
                     other.is_not("a string, number or boolean", "write the value as in librdkafka's CONFIGURATION.md");
@@ -226,7 +226,7 @@ fn flatten(prefix: &str, table: Table, properties: &mut KafkaProperties, finding
 
 /// Adds a property. A variable overrides the file; the file must not set a property twice.
 fn put(name: String, property: Property, properties: &mut KafkaProperties, findings: &mut Findings) {
-    let is_variable = |property: &Property| matches!(property.origin, Origin::Variable(_));
+    let is_variable = |property: &Property| matches!(property.origin, ValueOrigin::Variable(_));
     match properties.0.get(&name) {
         Some(earlier) if is_variable(earlier) && !is_variable(&property) => {}
         Some(earlier) if !is_variable(earlier) && !is_variable(&property) => {

@@ -1,6 +1,6 @@
 //! Checks across sections, after everything is read.
 
-use super::error::{Complaint, Origin};
+use super::error::{Complaint, ValueOrigin};
 use super::kafka::KafkaConfig;
 use super::names::{IDENTIFIER_BYTES_MAX, SlotName};
 use super::reader::Findings;
@@ -20,7 +20,7 @@ pub(super) fn check(relay: &RelayConfig, kafka: &KafkaConfig, findings: &mut Fin
         };
         // To librdkafka, 0 messages means no limit.
         if set < least && !(set == 0 && name == "queue.buffering.max.messages") {
-            let origin = kafka.properties.origin(name).cloned().unwrap_or(Origin::Nowhere);
+            let origin = kafka.properties.origin(name).cloned().unwrap_or(ValueOrigin::Nowhere);
             let complaint = Complaint::new(
                 format!("{set} is too low: {limit} needs at least {least}"),
                 format!("remove it, or lower {limit}"),

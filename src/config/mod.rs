@@ -44,18 +44,18 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use environment::process_environment;
-pub use error::{ConfigError, ConfigErrors, Origin};
+pub use error::{ConfigError, ConfigErrors, ValueOrigin};
 pub use http::HttpConfig;
 pub use kafka::{AdminApi, Delivery, KafkaConfig, KafkaProperties};
 pub use limits::REWIND_SLOT_END;
-pub use names::{SlotName, TableName, TopicName};
+pub use names::{QualifiedName, SlotName, TopicName};
 pub use postgres::PostgresConfig;
 pub use relay::{RelayConfig, Rewind};
 
 use error::Complaint;
 use postgres::Environment;
 use reader::{Findings, Section};
-use tree::{Node, Table};
+use tree::{Table, TreeNode};
 
 use crate::relay::decode::outbox::Outbox;
 use crate::relay::route::destination::Destinations;
@@ -101,7 +101,7 @@ impl Config {
         let database = postgres.as_ref().map_or("", |postgres| postgres.connect.database());
         let relay = RelayConfig::read(root.section("relay"), database);
         let (node, findings) = root.take("outbox");
-        let rules = destinations::Rules { destinations: &relay.destinations(), style: relay.headers };
+        let rules = destinations::OutboxRules { destinations: &relay.destinations(), style: relay.headers };
         let outboxes = outbox::read_all(node, &rules, findings);
         if let Some(kafka) = &kafka {
             limits::check(&relay, kafka, findings);
@@ -145,7 +145,7 @@ pub fn keys() -> Vec<String> {
         let here: Arc<Path> = Arc::from(Path::new(DEFAULT_FILE));
         let text = format!("outbox = [{{ preset = \"{preset}\" }}]");
         let table = file::parse(&here, &text).expect("this text is TOML");
-        let mut findings = Findings::new(Origin::Nowhere);
+        let mut findings = Findings::new(ValueOrigin::Nowhere);
         Config::read(table, &|_| None, &mut findings);
         let asked = findings.keys.into_iter().filter(|key| key.contains('.'));
         for key in asked {
@@ -171,13 +171,13 @@ impl Raw {
     ) -> Result<Self, ConfigErrors> {
         let default = Path::new(DEFAULT_FILE);
         let path = path.or_else(|| default.exists().then_some(default));
-        let home = path.map_or(Origin::Nowhere, |path| Origin::File(Arc::from(path)));
+        let home = path.map_or(ValueOrigin::Nowhere, |path| ValueOrigin::File(Arc::from(path)));
         let mut table = path.map(file::read).transpose().map_err(ConfigErrors)?.unwrap_or_default();
         let environment: Vec<_> = environment.into_iter().collect();
         let mut findings = Findings::new(home);
         environment::overlay(&mut table, &environment, &keys(), &mut findings);
         // Logging has no keys in the file, but users will look for them here.
-        if let Some(Node { origin, .. }) = table.remove("log") {
+        if let Some(TreeNode { origin, .. }) = table.remove("log") {
             let fix = "set WALPOST_LOG and WALPOST_LOG_FORMAT, or use --log and --log-format";
             findings.refuse("log", origin, Complaint::new("logging is not configured in the file", fix));
         }

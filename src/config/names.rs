@@ -69,14 +69,14 @@ impl TopicName {
 
 /// A table by schema and name, unquoted as in the catalog.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct TableName {
+pub struct QualifiedName {
     /// The schema.
     pub schema: String,
     /// The table.
     pub name: String,
 }
 
-impl TableName {
+impl QualifiedName {
     /// Parses `schema.table`, each a plain or a "quoted" identifier. A plain one with capitals is refused, because SQL would fold it to
     /// lower case, which is easily overlooked.
     pub(super) fn parse(text: &str) -> Result<Self, Complaint> {
@@ -95,7 +95,7 @@ impl TableName {
     }
 }
 
-impl fmt::Display for TableName {
+impl fmt::Display for QualifiedName {
     /// As SQL, with both parts quoted if necessary.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let part = |f: &mut fmt::Formatter<'_>, text: &str| {
@@ -189,7 +189,7 @@ mod tests {
     #[test]
     fn a_table_name_is_parsed_like_sql() {
         let read = |text| {
-            TableName::parse(text).ok().map(|table| (table.schema.clone(), table.name.clone(), table.to_string()))
+            QualifiedName::parse(text).ok().map(|table| (table.schema.clone(), table.name.clone(), table.to_string()))
         };
         let table = |schema: &str, name: &str, sql: &str| Some((schema.to_owned(), name.to_owned(), sql.to_owned()));
         assert_eq!(read("outbox.event"), table("outbox", "event", "outbox.event"));

@@ -20,14 +20,14 @@
 
 use std::collections::BTreeMap;
 
-use super::destinations::{Rules, check_template};
+use super::destinations::{OutboxRules, check_template};
 use super::environment::OUTBOXES_MAX;
 use super::error::Complaint;
-use super::names::{TableName, identifier};
+use super::names::{QualifiedName, identifier};
 use super::reader::{Findings, Section, as_table, choice};
 use super::rendering::{self, rendering};
 use super::template;
-use super::tree::{Node, Value, shown};
+use super::tree::{TreeNode, TreeValue, shown};
 use crate::relay::HeaderStyle;
 use crate::relay::decode::outbox::{Column, Outbox, Routing};
 use crate::relay::decode::role::Role;
@@ -73,13 +73,13 @@ impl Preset {
 }
 
 /// Reads all `[[outbox]]` tables.
-pub(super) fn read_all(node: Option<Node>, rules: &Rules<'_>, findings: &mut Findings) -> Vec<Outbox> {
+pub(super) fn read_all(node: Option<TreeNode>, rules: &OutboxRules<'_>, findings: &mut Findings) -> Vec<Outbox> {
     let Some(node) = node else {
         return vec![Outbox::walpost("outbox", "event")];
     };
     let items = match node.value {
-        Value::List(items) if (1..=OUTBOXES_MAX).contains(&items.len()) => items,
-        Value::List(_) => {
+        TreeValue::List(items) if (1..=OUTBOXES_MAX).contains(&items.len()) => items,
+        TreeValue::List(_) => {
             let complaint =
                 Complaint::new("is empty or too long", format!("give 1 to {OUTBOXES_MAX} [[outbox]] tables"));
             findings.refuse("outbox", node.origin, complaint);
@@ -113,8 +113,8 @@ pub(super) fn read_all(node: Option<Node>, rules: &Rules<'_>, findings: &mut Fin
     outboxes
 }
 
-fn read(mut section: Section<'_>, rules: &Rules<'_>) -> Option<(TableName, Outbox)> {
-    let table = section.required("table", "\"schema.table\"", |value| TableName::parse(value.as_text()?));
+fn read(mut section: Section<'_>, rules: &OutboxRules<'_>) -> Option<(QualifiedName, Outbox)> {
+    let table = section.required("table", "\"schema.table\"", |value| QualifiedName::parse(value.as_text()?));
     let preset = section.or("preset", Preset::Walpost, |value| choice(value, &Preset::WORDS));
     let default_topic = (preset == Preset::Debezium).then(|| DEBEZIUM_TOPIC.to_owned());
     let topic = section.optional("topic", |value| value.as_text().map(str::to_owned)).or(default_topic);
@@ -150,7 +150,7 @@ fn read(mut section: Section<'_>, rules: &Rules<'_>) -> Option<(TableName, Outbo
     let header_columns = header_columns.unwrap_or_default();
     section.finish();
     let table = table?;
-    let TableName { schema: namespace, name } = table.clone();
+    let QualifiedName { schema: namespace, name } = table.clone();
     Some((table, Outbox { namespace, table: name, columns: columns.read, routing, header_columns, rendering }))
 }
 
@@ -208,11 +208,11 @@ fn is_optional(role: Role, routed: bool) -> bool {
     }
 }
 
-fn column(value: &Value) -> Result<Option<String>, Complaint> {
+fn column(value: &TreeValue) -> Result<Option<String>, Complaint> {
     match value {
-        Value::Boolean(false) => Ok(None),
-        Value::Variable(text) if text == "false" => Ok(None),
-        Value::Boolean(true) => Err(value.is_not("a column name or false", "name the column")),
+        TreeValue::Boolean(false) => Ok(None),
+        TreeValue::Variable(text) if text == "false" => Ok(None),
+        TreeValue::Boolean(true) => Err(value.is_not("a column name or false", "name the column")),
         other => identifier(other.as_text()?).map(Some),
     }
 }

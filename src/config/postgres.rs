@@ -5,7 +5,7 @@ use super::names::{SlotName, identifier};
 use super::nearest::nearest;
 use super::reader::{Section, choice};
 use super::secret::Secret;
-use super::tree::Value;
+use super::tree::TreeValue;
 use crate::postgres::{ConnectOptions, OptionsError};
 
 /// libpq's variables for the server; if one is set, `postgres.url` is optional.
@@ -86,7 +86,7 @@ impl PostgresConfig {
     }
 }
 
-fn text(value: &Value) -> Result<String, Complaint> {
+fn text(value: &TreeValue) -> Result<String, Complaint> {
     value.as_text().map(str::to_owned)
 }
 

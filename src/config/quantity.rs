@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::error::Complaint;
-use super::tree::{Value, shown};
+use super::tree::{TreeValue, shown};
 
 const DURATION_UNITS: [(&str, u64); 6] =
     [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000), ("w", 7 * 86_400_000)];
@@ -20,7 +20,7 @@ const BYTE_UNITS: [(&str, u64); 7] = [
 ];
 
 /// A duration such as "500ms", "30s", "5m", "2h", "7d" or "2w", or a plain number of seconds.
-pub(super) fn duration(value: &Value, range: RangeInclusive<Duration>) -> Result<Duration, Complaint> {
+pub(super) fn duration(value: &TreeValue, range: RangeInclusive<Duration>) -> Result<Duration, Complaint> {
     let fix = "write a number with ms, s, m, h, d or w, such as \"30s\"";
     let millis = quantity(value, &DURATION_UNITS, 1_000, fix)?;
     let duration = Duration::from_millis(millis);
@@ -37,7 +37,7 @@ pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
 }
 
 /// A size such as "16MiB", "512KiB", "64MB" or a plain number of bytes.
-pub(super) fn bytes(value: &Value, range: RangeInclusive<u64>) -> Result<u64, Complaint> {
+pub(super) fn bytes(value: &TreeValue, range: RangeInclusive<u64>) -> Result<u64, Complaint> {
     let fix = "write a number with B, kB, MB, GB, KiB, MiB or GiB, such as \"16MiB\"";
     let bytes = quantity(value, &BYTE_UNITS, 1, fix)?;
     if range.contains(&bytes) {
@@ -56,9 +56,9 @@ fn written(duration: Duration) -> String {
 }
 
 /// Parses a number with a unit; a plain number counts multiples of `plain` smallest units.
-fn quantity(value: &Value, units: &[(&str, u64)], plain: u64, fix: &str) -> Result<u64, Complaint> {
+fn quantity(value: &TreeValue, units: &[(&str, u64)], plain: u64, fix: &str) -> Result<u64, Complaint> {
     let text = match value {
-        Value::Number(digits) => digits,
+        TreeValue::Number(digits) => digits,
         other => other.as_text()?,
     };
     let refused = || Complaint::new(format!("{} is not a valid quantity", shown(text)), fix);
@@ -81,8 +81,8 @@ fn parse(text: &str, units: &[(&str, u64)], plain: u64) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn text(text: &str) -> Value {
-        Value::Text(text.to_owned())
+    fn text(text: &str) -> TreeValue {
+        TreeValue::Text(text.to_owned())
     }
 
     #[test]
@@ -94,12 +94,12 @@ mod tests {
         assert_eq!(read(text("5m")), Some(Duration::from_secs(300)));
         assert_eq!(read(text("7d")), Some(Duration::from_secs(604_800)));
         assert_eq!(read(text("1w")), read(text("7d")));
-        assert_eq!(read(Value::Number("30".into())), Some(Duration::from_secs(30)));
-        assert_eq!(read(Value::Variable("30".into())), Some(Duration::from_secs(30)));
+        assert_eq!(read(TreeValue::Number("30".into())), Some(Duration::from_secs(30)));
+        assert_eq!(read(TreeValue::Variable("30".into())), Some(Duration::from_secs(30)));
         for bad in ["", "s", "-1s", "1.5s", "30x", "30 S", "s30", "99999999999999999999s", "18446744073709551615w"] {
             assert_eq!(read(text(bad)), None, "{bad}");
         }
-        assert_eq!(read(Value::Boolean(true)), None);
+        assert_eq!(read(TreeValue::Boolean(true)), None);
     }
 
     #[test]
@@ -116,7 +116,7 @@ mod tests {
         assert_eq!(read(text("16 MiB")), Some(16 << 20));
         assert_eq!(read(text("64MB")), Some(64_000_000));
         assert_eq!(read(text("1024")), Some(1024));
-        assert_eq!(read(Value::Number("1024".into())), Some(1024));
+        assert_eq!(read(TreeValue::Number("1024".into())), Some(1024));
         for bad in ["0", "16mib", "16 M", "1e6", "99999999999GiB"] {
             assert_eq!(read(text(bad)), None, "{bad}");
         }

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::error::{Complaint, ConfigError, ConfigErrors, Origin};
+use super::error::{Complaint, ConfigError, ConfigErrors, ValueOrigin};
 use super::names::variable;
 use super::nearest::nearest;
-use super::tree::{Node, Table, Value, shown};
+use super::tree::{Table, TreeNode, TreeValue, shown};
 
 /// What reading a configuration has found.
 pub(super) struct Findings {
@@ -14,16 +14,16 @@ pub(super) struct Findings {
     /// All keys that were read, present or not, in order.
     pub(super) keys: Vec<String>,
     /// Where a missing section belongs.
-    pub(super) home: Origin,
+    pub(super) home: ValueOrigin,
 }
 
 impl Findings {
-    pub(super) fn new(home: Origin) -> Self {
+    pub(super) fn new(home: ValueOrigin) -> Self {
         Self { errors: Vec::new(), keys: Vec::new(), home }
     }
 
     /// Records a mistake.
-    pub(super) fn refuse(&mut self, key: &str, origin: Origin, complaint: Complaint) {
+    pub(super) fn refuse(&mut self, key: &str, origin: ValueOrigin, complaint: Complaint) {
         let Complaint { what, fix } = complaint;
         self.errors.push(ConfigError { key: key.to_owned(), origin, what, fix });
     }
@@ -32,9 +32,9 @@ impl Findings {
     pub(super) fn or_errors<T>(mut self, value: Option<T>) -> Result<T, ConfigErrors> {
         // Missing keys come last: they have no line, and may be among the misspelled ones.
         let place = |error: &ConfigError| match error.origin {
-            Origin::Column(_, line, _) | Origin::Line(_, line) => (0, line),
-            Origin::Variable(_) => (1, 0),
-            Origin::File(_) | Origin::Nowhere => (2, 0),
+            ValueOrigin::Column(_, line, _) | ValueOrigin::Line(_, line) => (0, line),
+            ValueOrigin::Variable(_) => (1, 0),
+            ValueOrigin::File(_) | ValueOrigin::Nowhere => (2, 0),
         };
         self.errors.sort_by_key(place);
         match value {
@@ -48,9 +48,9 @@ impl Findings {
 pub(super) struct Section<'f> {
     path: String,
     /// Where a missing key belongs.
-    home: Origin,
+    home: ValueOrigin,
     table: Table,
-    asked: BTreeMap<&'static str, Option<Origin>>,
+    asked: BTreeMap<&'static str, Option<ValueOrigin>>,
     findings: &'f mut Findings,
 }
 
@@ -61,15 +61,15 @@ impl<'f> Section<'f> {
     }
 
     /// The same, with the place where the table starts.
-    pub(super) fn at(mut self, origin: &Origin) -> Self {
-        if matches!(origin, Origin::Line(..)) {
+    pub(super) fn at(mut self, origin: &ValueOrigin) -> Self {
+        if matches!(origin, ValueOrigin::Line(..)) {
             self.home = origin.clone();
         }
         self
     }
 
     /// Takes a value that is not a plain one, with the findings to report to.
-    pub(super) fn take(&mut self, key: &'static str) -> (Option<Node>, &mut Findings) {
+    pub(super) fn take(&mut self, key: &'static str) -> (Option<TreeNode>, &mut Findings) {
         let node = self.table.remove(key);
         self.asked.insert(key, node.as_ref().map(|node| node.origin.clone()));
         let path = self.key(key);
@@ -81,7 +81,7 @@ impl<'f> Section<'f> {
     pub(super) fn section(&mut self, key: &'static str) -> Section<'_> {
         let path = self.key(key);
         let (node, findings) = self.take(key);
-        let Some(Node { value, origin }) = node else {
+        let Some(TreeNode { value, origin }) = node else {
             return Section::new(path, Table::new(), findings);
         };
         let table = as_table(value).unwrap_or_else(|complaint| {
@@ -95,7 +95,7 @@ impl<'f> Section<'f> {
     pub(super) fn optional<T>(
         &mut self,
         key: &'static str,
-        parse: impl FnOnce(&Value) -> Result<T, Complaint>,
+        parse: impl FnOnce(&TreeValue) -> Result<T, Complaint>,
     ) -> Option<T> {
         let node = self.take(key).0?;
         parse(&node.value).map_err(|complaint| self.refuse(key, complaint)).ok()
@@ -106,7 +106,7 @@ impl<'f> Section<'f> {
         &mut self,
         key: &'static str,
         default: T,
-        parse: impl FnOnce(&Value) -> Result<T, Complaint>,
+        parse: impl FnOnce(&TreeValue) -> Result<T, Complaint>,
     ) -> T {
         self.optional(key, parse).unwrap_or(default)
     }
@@ -116,7 +116,7 @@ impl<'f> Section<'f> {
         &mut self,
         key: &'static str,
         example: &str,
-        parse: impl FnOnce(&Value) -> Result<T, Complaint>,
+        parse: impl FnOnce(&TreeValue) -> Result<T, Complaint>,
     ) -> Option<T> {
         let value = self.optional(key, parse);
         if !self.is_given(key) {
@@ -152,7 +152,7 @@ impl<'f> Section<'f> {
                 Some(meant) => format!("did you mean {meant}?"),
                 None => format!("the keys here are {}", known().collect::<Vec<_>>().join(", ")),
             };
-            let what = if matches!(node.value, Value::Table(_)) { "unknown section" } else { "unknown key" };
+            let what = if matches!(node.value, TreeValue::Table(_)) { "unknown section" } else { "unknown key" };
             self.findings.refuse(&self.key(key), node.origin.clone(), Complaint::new(what, fix));
         }
     }
@@ -163,7 +163,7 @@ impl<'f> Section<'f> {
 }
 
 /// Parses one of several words.
-pub(super) fn choice<T: Copy>(value: &Value, choices: &[(&str, T)]) -> Result<T, Complaint> {
+pub(super) fn choice<T: Copy>(value: &TreeValue, choices: &[(&str, T)]) -> Result<T, Complaint> {
     let text = value.as_text()?;
     if let Some((_, meaning)) = choices.iter().find(|(word, _)| *word == text) {
         return Ok(*meaning);
@@ -177,9 +177,9 @@ pub(super) fn choice<T: Copy>(value: &Value, choices: &[(&str, T)]) -> Result<T,
 }
 
 /// Converts a value to a table.
-pub(super) fn as_table(value: Value) -> Result<Table, Complaint> {
+pub(super) fn as_table(value: TreeValue) -> Result<Table, Complaint> {
     match value {
-        Value::Table(table) => Ok(table),
+        TreeValue::Table(table) => Ok(table),
         other => Err(other.is_not("a table", "write a [section] or { key = value }")),
     }
 }

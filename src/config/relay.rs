@@ -8,7 +8,7 @@ use super::error::Complaint;
 use super::names::{TopicName, default_relay_name, relay_name};
 use super::quantity;
 use super::reader::{Section, choice};
-use super::tree::{Value, shown};
+use super::tree::{TreeValue, shown};
 use super::uri;
 use crate::relay::HeaderStyle;
 use crate::relay::OnRejected;
@@ -131,7 +131,7 @@ impl RelayConfig {
         let on_rejected = section.or("on_rejected", OnRejected::DeadLetter, |value| choice(value, &words));
         let dead_letter_topic = section.or("dead_letter_topic", TopicName::dead_letters(), dead_letter_topic);
         let topics = section.or("topics", vec![TopicPattern::any()], patterns);
-        let create_topics = section.or("create_topics", true, Value::as_boolean);
+        let create_topics = section.or("create_topics", true, TreeValue::as_boolean);
         let max_new_topics =
             section.or("max_new_topics", MAX_NEW_TOPICS_DEFAULT, |value| value.as_integer(0, MAX_NEW_TOPICS_MOST));
         let headers = section.or("headers", HeaderStyle::CloudEvents, |value| choice(value, &STYLES));
@@ -187,15 +187,15 @@ impl RelayConfig {
     }
 }
 
-fn retention(value: &Value) -> Result<Option<Duration>, Complaint> {
+fn retention(value: &TreeValue) -> Result<Option<Duration>, Complaint> {
     match value {
-        Value::Text(text) | Value::Variable(text) if text == "off" => Ok(None),
+        TreeValue::Text(text) | TreeValue::Variable(text) if text == "off" => Ok(None),
         other => quantity::duration(other, RETENTION_LEAST..=RETENTION_MOST).map(Some),
     }
 }
 
 /// A duration, a size, or both.
-fn rewind(value: &Value) -> Result<Option<Rewind>, Complaint> {
+fn rewind(value: &TreeValue) -> Result<Option<Rewind>, Complaint> {
     let (text, fix) = (
         value.as_text()?,
         "write a duration such as \"24h\", a size such as \"10GiB\", both as \"24h 10GiB\", or \"off\"",
@@ -205,7 +205,7 @@ fn rewind(value: &Value) -> Result<Option<Rewind>, Complaint> {
     }
     let mut rewind = Rewind { age: None, bytes: None };
     for part in text.split_whitespace() {
-        let part = Value::Text(part.to_owned());
+        let part = TreeValue::Text(part.to_owned());
         match (quantity::duration(&part, Duration::ZERO..=Duration::MAX), quantity::bytes(&part, 0..=u64::MAX)) {
             // A plain number could be either.
             (Ok(_), Err(_)) if rewind.age.is_none() => rewind.age = Some(quantity::duration(&part, REWIND_AGE)?),
@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn a_rewind_is_a_duration_a_size_or_both() {
-        let read = |text: &str| rewind(&Value::Text(text.to_owned()));
+        let read = |text: &str| rewind(&TreeValue::Text(text.to_owned()));
         let (age, bytes) = (Some(Duration::from_secs(86_400)), Some(10 << 30));
         assert_eq!(read("off"), Ok(None));
         assert_eq!(read("24h"), Ok(Some(Rewind { age, bytes: None })));
@@ -234,6 +234,6 @@ mod tests {
         for bad in ["", " ", "5", "24h 2h", "1GiB 2GiB", "24h10GiB", "24 h", "1MiB", "0s", "2TB", "24h off", "on"] {
             assert!(read(bad).is_err(), "{bad}");
         }
-        assert!(rewind(&Value::Number("86400".to_owned())).is_err(), "of what?");
+        assert!(rewind(&TreeValue::Number("86400".to_owned())).is_err(), "of what?");
     }
 }

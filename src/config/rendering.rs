@@ -15,7 +15,7 @@ use super::error::Complaint;
 use super::names::identifier;
 use super::reader::{Section, choice};
 use super::relay::STYLES;
-use super::tree::{Value, shown};
+use super::tree::{TreeValue, shown};
 use crate::relay::decode::rendering::{Converter, Rendering};
 
 /// Most columns of a table that become headers, or members of the envelope.
@@ -29,9 +29,9 @@ pub(super) fn rendering(section: &mut Section<'_>, routed: bool) -> Rendering {
         style: section.optional("headers", |value| choice(value, &STYLES)),
         key: section.or("key_converter", Converter::String, |value| choice(value, &CONVERTERS)),
         value: section.or("value_converter", Converter::String, |value| choice(value, &CONVERTERS)),
-        expands_json: section.or("expand_json_payload", false, Value::as_boolean),
+        expands_json: section.or("expand_json_payload", false, TreeValue::as_boolean),
         envelope_columns: section.optional("envelope_columns", |value| placed(value, member)).unwrap_or_default(),
-        empty_is_tombstone: section.or("tombstone_on_empty_payload", false, Value::as_boolean),
+        empty_is_tombstone: section.or("tombstone_on_empty_payload", false, TreeValue::as_boolean),
     };
     let members: Vec<&str> = rendering.envelope_columns.iter().map(|(_, member)| member.as_str()).collect();
     let twice = members.iter().enumerate().find(|(place, member)| members[..*place].contains(member));
@@ -57,15 +57,15 @@ pub(super) fn rendering(section: &mut Section<'_>, routed: bool) -> Rendering {
 
 /// Reads `["column"]`, which keeps its order, or `{ column = "name" }`, which is ordered by column.
 pub(super) fn placed(
-    value: &Value,
+    value: &TreeValue,
     parse: impl Fn(&str, &str) -> Result<(String, String), Complaint>,
 ) -> Result<Vec<(String, String)>, Complaint> {
     let columns = match value {
-        Value::List(items) => {
+        TreeValue::List(items) => {
             let columns = items.iter().map(|item| item.value.as_text().and_then(|name| parse(name, name)));
             columns.collect::<Result<Vec<_>, _>>()?
         }
-        Value::Table(table) => {
+        TreeValue::Table(table) => {
             let columns = table.iter().map(|(column, node)| parse(column, node.value.as_text()?));
             columns.collect::<Result<_, _>>()?
         }

@@ -2,24 +2,24 @@
 
 use std::collections::BTreeMap;
 
-use super::error::{Complaint, Origin};
+use super::error::{Complaint, ValueOrigin};
 
 /// Longest excerpt of a refused value in an error, in characters.
 const EXCERPT_CHARS: usize = 60;
 
 /// Keys and their values.
-pub(super) type Table = BTreeMap<String, Node>;
+pub(super) type Table = BTreeMap<String, TreeNode>;
 
 /// A value and where it was written.
 #[derive(Clone)]
-pub(super) struct Node {
-    pub(super) value: Value,
-    pub(super) origin: Origin,
+pub(super) struct TreeNode {
+    pub(super) value: TreeValue,
+    pub(super) origin: ValueOrigin,
 }
 
 /// An untyped value. No `Debug`: it may be a secret.
 #[derive(Clone)]
-pub(super) enum Value {
+pub(super) enum TreeValue {
     /// A string of the file.
     Text(String),
     /// An integer or a float, in decimal digits.
@@ -29,14 +29,14 @@ pub(super) enum Value {
     /// A date or time of the file; no key takes one.
     Moment,
     /// An array.
-    List(Vec<Node>),
+    List(Vec<TreeNode>),
     /// A table.
     Table(Table),
     /// The text of a variable: a string, number or boolean, depending on its key.
     Variable(String),
 }
 
-impl Value {
+impl TreeValue {
     /// The value as a string.
     pub(super) fn as_text(&self) -> Result<&str, Complaint> {
         match self {

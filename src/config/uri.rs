@@ -1,14 +1,14 @@
 //! URIs and URI references (RFC 3986), which CloudEvents requires of some headers.
 
 use super::error::Complaint;
-use super::tree::{Value, shown};
+use super::tree::{TreeValue, shown};
 use crate::relay::route::data_schema::is_absolute;
 
 /// Longest URI, in bytes: it is part of every record.
 const BYTES_MAX: usize = 256;
 
 /// Checks `relay.source`: a nonempty URI reference.
-pub(super) fn source(value: &Value) -> Result<String, Complaint> {
+pub(super) fn source(value: &TreeValue) -> Result<String, Complaint> {
     let text = value.as_text()?;
     // A colon in the first segment would make it a scheme.
     let is_relative = !text.split(['/', '?', '#']).next().unwrap_or_default().contains(':');
@@ -21,7 +21,7 @@ pub(super) fn source(value: &Value) -> Result<String, Complaint> {
 }
 
 /// Checks `relay.schema_base`: the prefix of absolute URIs.
-pub(super) fn schema_base(value: &Value) -> Result<String, Complaint> {
+pub(super) fn schema_base(value: &TreeValue) -> Result<String, Complaint> {
     let text = value.as_text()?;
     if has_legal_characters(text) && is_absolute(text) {
         return Ok(text.to_owned());
@@ -49,7 +49,7 @@ mod tests {
 
     #[test]
     fn a_source_is_a_uri_reference_and_a_schema_base_a_uri() {
-        let text = |text: &str| Value::Text(text.to_owned());
+        let text = |text: &str| TreeValue::Text(text.to_owned());
         for (legal, is_base) in [
             ("/shop", false),
             ("shop", false),

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::relay::Core;
 use crate::relay::boundary::{ContractNumber, Timestamp};
-use crate::relay::delivery::ledger::{Kind, Settled};
+use crate::relay::delivery::ledger::{RecordKind, Settled};
 use crate::telemetry::{ContractMeter, Telemetry};
 
 /// The meters of all contracts, by contract number.
@@ -24,7 +24,7 @@ pub(super) struct Freshness {
 pub(super) struct Group {
     committed_at: Timestamp,
     contract: ContractNumber,
-    kind: Kind,
+    kind: RecordKind,
 }
 
 impl Group {

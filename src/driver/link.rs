@@ -15,7 +15,7 @@ use crate::relay::back_off::BackOff;
 use crate::relay::boundary::{Batch, Lsn};
 use crate::relay::confirm::{Gate, Notes, Reached, Resume, StreamStart, Wanted};
 use crate::relay::decode::text_encoding::Encoding;
-use crate::source::{self, Event, Feed, Lease, Origin, Secrets, Source, SourceError, SourceOptions};
+use crate::source::{self, Feed, Lease, Origin, Secrets, Source, SourceError, SourceOptions, StreamEvent};
 
 /// An event of the connection.
 #[derive(Debug)]
@@ -143,11 +143,11 @@ impl Link {
                     };
                 }
                 State::Up(source) => match source.stream.next().await {
-                    Event::Batch(batch) => {
+                    StreamEvent::Batch(batch) => {
                         self.back_off.reset();
                         return LinkEvent::Batch(batch);
                     }
-                    Event::Lost(error) => {
+                    StreamEvent::Lost(error) => {
                         let has_all = source.stream.is_backfilled();
                         return self.failed(error, has_all);
                     }

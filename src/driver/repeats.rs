@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use crate::driver::limits::REPEAT_BACK_OFF;
 use crate::relay::back_off::BackOff;
-use crate::source::{Place, SourceError};
+use crate::source::{SourceError, StreamPlace};
 
 /// The last error that ended a stream from within.
 #[derive(Debug)]
 pub(super) struct Repeats {
-    last: Option<(String, Place)>,
+    last: Option<(String, StreamPlace)>,
     back_off: BackOff,
 }
 
@@ -43,7 +43,7 @@ mod tests {
 
     fn unsendable(code: &str, transaction: u64) -> SourceError {
         let server = ServerError { severity: "ERROR".to_owned(), code: code.to_owned(), ..ServerError::default() };
-        let place = Place { transaction: Some(Lsn(transaction)), after: Lsn(1) };
+        let place = StreamPlace { transaction: Some(Lsn(transaction)), after: Lsn(1) };
         SourceError::Unsendable { place, error: Box::new(Error::Server(Box::new(server))) }
     }
 

@@ -11,8 +11,8 @@ use crate::fault::chain;
 use crate::relay::boundary::{Lsn, Timestamp};
 use crate::relay::{Core, Counters};
 use crate::sink::{Connection as KafkaConnection, Deliveries};
-use crate::source::{Place, SourceError};
-use crate::telemetry::{Progress, Side, Telemetry, Unsendable};
+use crate::source::{SourceError, StreamPlace};
+use crate::telemetry::{ProgressReport, Side, Telemetry, Unsendable};
 
 /// The part of the relay's progress that the core does not know.
 #[derive(Clone, Copy)]
@@ -80,7 +80,7 @@ pub(super) struct Reporter {
     heard: bool,
     blocked_on: Option<String>,
     /// Where Postgres can't send what comes next.
-    unsendable: Option<Place>,
+    unsendable: Option<StreamPlace>,
 }
 
 impl Reporter {
@@ -185,7 +185,7 @@ impl Reporter {
         let oldest = standing.oldest.map(|oldest| age(oldest, clock));
         // Without a stream, events may wait in Postgres. A stream that Postgres fails in is not the only connection.
         let is_watched = link.is_up() || self.unsendable.is_some();
-        let progress = Progress {
+        let progress = ProgressReport {
             position: core.accepted(),
             received,
             flush: standing.flush,

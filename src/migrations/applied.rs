@@ -4,7 +4,7 @@ use crate::postgres::{Connection, Error, Row};
 
 /// A migration of this walpost.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Step {
+pub struct MigrationStep {
     /// Its version number.
     pub version: i64,
     /// Its description, from the file name.
@@ -59,8 +59,8 @@ pub enum MigrationGap {
 
 /// The migrations of this walpost.
 #[must_use]
-pub fn known() -> Vec<Step> {
-    let step = |migration: super::Migration| Step {
+pub fn known() -> Vec<MigrationStep> {
+    let step = |migration: super::Migration| MigrationStep {
         version: migration.version,
         description: migration.description.to_owned(),
         checksum: migration.checksum(),
@@ -72,13 +72,13 @@ pub fn known() -> Vec<Step> {
 ///
 /// # Errors
 /// [`MigrationGap`].
-pub fn compare(applied: &AppliedSteps, known: &[Step]) -> Result<UpToDate, MigrationGap> {
+pub fn compare(applied: &AppliedSteps, known: &[MigrationStep]) -> Result<UpToDate, MigrationGap> {
     let steps = match applied {
         AppliedSteps::Nothing => return Err(MigrationGap::NoSchema),
         AppliedSteps::Unknown => return Ok(UpToDate::Unknown),
         AppliedSteps::Steps(steps) => steps,
     };
-    for Step { version, description, checksum } in known {
+    for MigrationStep { version, description, checksum } in known {
         match steps.iter().find(|(applied, _)| applied == version) {
             None => return Err(MigrationGap::Missing { version: *version, description: description.clone() }),
             Some((_, found)) if found != checksum => return Err(MigrationGap::Changed { version: *version }),

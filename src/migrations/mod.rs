@@ -15,7 +15,7 @@ use sha2::{Digest, Sha384};
 use crate::postgres::{Connection, Error, sqlstate};
 
 pub(crate) use self::applied::read_applied;
-pub use self::applied::{AppliedSteps, MigrationGap, Step, UpToDate, compare, known};
+pub use self::applied::{AppliedSteps, MigrationGap, MigrationStep, UpToDate, compare, known};
 pub use self::error::MigrateError;
 pub use self::grants::{Advice, GrantError, Roles, grant, grants_sql};
 

@@ -1,7 +1,7 @@
 //! Bookmarks: each is an inactive logical slot, `<slot>_bm_<name>`, and a row in `outbox.bookmark`.
 
 use super::error::BookmarkError;
-use super::moment::{self, Moment, micros};
+use super::moment::{self, PositionMoment, micros};
 use crate::postgres::{Connection, WaitLimit, sqlstate};
 use crate::relay::boundary::{Lsn, Timestamp};
 use crate::source::{self, Server, SourceError, explain_statement};
@@ -38,7 +38,7 @@ pub struct Bookmark {
 
 /// Where to create a bookmark.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum BookmarkStart {
     /// At the current end of the WAL.
     Now,
     /// At a position.
@@ -70,7 +70,7 @@ pub fn create(
     system: &str,
     relay_slot: &str,
     name: &str,
-    place: &Place,
+    place: &BookmarkStart,
 ) -> Result<Bookmark, BookmarkError> {
     let slot = slot_name(relay_slot, name)?;
     let taken = control.query("select from pg_replication_slots where slot_name = $1", &[Some(&slot)])?;
@@ -107,16 +107,16 @@ fn resolve(
     control: &mut Connection,
     server: &Server,
     system: &str,
-    place: &Place,
+    place: &BookmarkStart,
 ) -> Result<Option<(Lsn, Option<Timestamp>)>, BookmarkError> {
     match *place {
-        Place::Now => Ok(None),
-        Place::At(wanted) => match log_end(control)? {
+        BookmarkStart::Now => Ok(None),
+        BookmarkStart::At(wanted) => match log_end(control)? {
             end if wanted > end => Err(BookmarkError::Ahead { wanted, end }),
             _ => Ok(Some((wanted, None))),
         },
-        Place::Since(time) => match moment::at_or_before(control, server, system, time)? {
-            Some(Moment { lsn, at }) => Ok(Some((lsn, Some(at)))),
+        BookmarkStart::Since(time) => match moment::at_or_before(control, server, system, time)? {
+            Some(PositionMoment { lsn, at }) => Ok(Some((lsn, Some(at)))),
             None => {
                 let oldest = moment::from(control, server, system, Lsn(0))?.map(|moment| moment.at);
                 Err(BookmarkError::TimeUnknown { wanted: time, oldest })

@@ -7,7 +7,7 @@ use crate::source::{Server, SourceError, explain_statement};
 
 /// An LSN and a time: what commits at that time or later has its commit record at that LSN or later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Moment {
+pub struct PositionMoment {
     /// The LSN.
     pub lsn: Lsn,
     /// The time, by the server's clock.
@@ -49,7 +49,7 @@ pub fn at_or_before(
     server: &Server,
     system: &str,
     time: Timestamp,
-) -> Result<Option<Moment>, SourceError> {
+) -> Result<Option<PositionMoment>, SourceError> {
     let sql = format!(
         "with {KNOWN} select lsn, {} from known where lsn < coalesce((select min(lsn) from known \
          where at > 'epoch'::timestamptz + $2::text::bigint * interval '1 microsecond'), 'FFFFFFFF/FFFFFFFF') \
@@ -68,7 +68,7 @@ pub fn from(
     server: &Server,
     system: &str,
     position: Lsn,
-) -> Result<Option<Moment>, SourceError> {
+) -> Result<Option<PositionMoment>, SourceError> {
     let sql = format!(
         "with {KNOWN} select lsn, {} from known where lsn >= $2::text::pg_lsn order by lsn limit 1",
         micros("at")
@@ -81,11 +81,11 @@ fn one(
     server: &Server,
     sql: &str,
     parameters: &[Option<&str>],
-) -> Result<Option<Moment>, SourceError> {
+) -> Result<Option<PositionMoment>, SourceError> {
     let rows =
         control.query(sql, parameters).map_err(|error| explain_statement(error, server, "read outbox.moment"))?;
     let Some(row) = rows.first() else { return Ok(None) };
-    let moment = || Some(Moment { lsn: row.text(0)?.parse().ok()?, at: Timestamp(row.text(1)?.parse().ok()?) });
+    let moment = || Some(PositionMoment { lsn: row.text(0)?.parse().ok()?, at: Timestamp(row.text(1)?.parse().ok()?) });
     moment().map(Some).ok_or(SourceError::Answer { question: "which moment a position was" })
 }
 

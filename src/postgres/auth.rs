@@ -22,7 +22,7 @@ pub(super) enum Binding {
 }
 
 /// What follows from a request.
-pub(super) enum Step {
+pub(super) enum AuthStep {
     /// Nothing is to be said.
     Wait,
     /// A message goes to the server.
@@ -61,12 +61,12 @@ impl<'a> Exchange<'a> {
     ///
     /// # Errors
     /// [`AuthError`] where the client does not go on; a message that makes no sense.
-    pub(super) fn answer(&mut self, body: &mut Body<'_>) -> Result<Step, Error> {
+    pub(super) fn answer(&mut self, body: &mut Body<'_>) -> Result<AuthStep, Error> {
         // Postgres manual, "Message Formats": the Authentication messages by their number.
         match body.i32("an authentication request")? {
             0 => {
                 self.check_done()?;
-                return Ok(Step::Done);
+                return Ok(AuthStep::Done);
             }
             3 => {
                 self.begin(Method::Password, body)?;
@@ -94,7 +94,7 @@ impl<'a> Exchange<'a> {
             9 => return Err(AuthError::Unsupported("SSPI".to_owned()).into()),
             number => return Err(AuthError::Unsupported(format!("authentication method {number}")).into()),
         }
-        Ok(Step::Wait)
+        Ok(AuthStep::Wait)
     }
 
     /// Before a method's first answer. A server that could ask again and again could have a client hash passwords for as long as it
@@ -142,7 +142,7 @@ impl<'a> Exchange<'a> {
         self.options.password().ok_or(AuthError::NoPassword { method })
     }
 
-    fn start_scram(&mut self, body: &mut Body<'_>) -> Result<Step, Error> {
+    fn start_scram(&mut self, body: &mut Body<'_>) -> Result<AuthStep, Error> {
         self.begin(Method::ScramSha256, body)?;
         let mut offered = Vec::new();
         loop {
@@ -161,7 +161,7 @@ impl<'a> Exchange<'a> {
         let mut message = BytesMut::new();
         frontend::sasl_initial_response(mechanism, exchange.message(), &mut message).map_err(invalid_statement)?;
         self.scram = Scram::Running { exchange, bound: mechanism == SCRAM_SHA_256_PLUS };
-        Ok(Step::Send(message))
+        Ok(AuthStep::Send(message))
     }
 
     /// The mechanism, and what is told about channel binding: that it is used; that it could be, had the server offered
@@ -187,7 +187,7 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    fn continue_scram(&mut self, body: &Body<'_>) -> Result<Step, Error> {
+    fn continue_scram(&mut self, body: &Body<'_>) -> Result<AuthStep, Error> {
         let Scram::Running { exchange, .. } = &mut self.scram else {
             return Err(body.fail("a SCRAM message outside of an exchange").into());
         };
@@ -195,12 +195,12 @@ impl<'a> Exchange<'a> {
         exchange.update(body.rest()).map_err(AuthError::Scram)?;
         let mut message = BytesMut::new();
         frontend::sasl_response(exchange.message(), &mut message).map_err(invalid_statement)?;
-        Ok(Step::Send(message))
+        Ok(AuthStep::Send(message))
     }
 }
 
-fn password_message(password: &[u8]) -> Result<Step, Error> {
+fn password_message(password: &[u8]) -> Result<AuthStep, Error> {
     let mut message = BytesMut::new();
     frontend::password_message(password, &mut message).map_err(invalid_statement)?;
-    Ok(Step::Send(message))
+    Ok(AuthStep::Send(message))
 }

@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use postgres_protocol::message::frontend;
 
-use super::auth::{Exchange, Step};
+use super::auth::{AuthStep, Exchange};
 use super::error::{Error, ServerError, invalid_statement, sqlstate};
 use super::frame::{Body, Data, Frame, Framer};
 use super::options::{ConnectOptions, TlsMode};
 use super::tls::TlsError;
-use super::transport::{Parts, Transport, connect, is_timeout};
+use super::transport::{Transport, TransportParts, connect, is_timeout};
 
 /// Default timeout of an answer.
 pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -205,9 +205,9 @@ impl Connection {
                 _ => return Err(body.fail("not an authentication message").into()),
             };
             match step {
-                Step::Wait => {}
-                Step::Send(message) => self.send(&message)?,
-                Step::Done => return Ok(()),
+                AuthStep::Wait => {}
+                AuthStep::Send(message) => self.send(&message)?,
+                AuthStep::Done => return Ok(()),
             }
         }
     }
@@ -268,9 +268,9 @@ impl Connection {
         self.patience = patience;
     }
 
-    pub(crate) fn into_parts(self) -> Parts {
+    pub(crate) fn into_parts(self) -> TransportParts {
         let (rest, offset) = self.framer.into_rest();
-        Parts { transport: self.transport, rest, offset }
+        TransportParts { transport: self.transport, rest, offset }
     }
 
     /// Sends Terminate. Dropping the connection also ends it, and its transaction.

@@ -39,4 +39,4 @@ pub use row::Row;
 pub use session::Session;
 pub(crate) use socket::Socket;
 pub use tls::TlsError;
-pub(crate) use transport::{Parts, Transport};
+pub(crate) use transport::{Transport, TransportParts};

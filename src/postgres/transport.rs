@@ -41,7 +41,7 @@ impl Transport {
 
 /// The parts of a connection, for a caller that takes over the socket.
 #[derive(Debug)]
-pub(crate) struct Parts {
+pub(crate) struct TransportParts {
     pub(crate) transport: Transport,
     /// Received and not read yet.
     pub(crate) rest: Vec<u8>,

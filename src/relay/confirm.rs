@@ -76,7 +76,7 @@ pub enum Wanted {
 
 /// What may be done now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Step {
+pub struct GateStep {
     /// To confirm to the slot: further than ever before.
     pub confirm: Option<Lsn>,
     /// To write to `outbox.relay`.
@@ -169,13 +169,13 @@ impl Gate {
     /// # Panics
     /// If an LSN would be confirmed that is past what one of the parties says, or before an earlier one: a bug that
     /// would lose rows.
-    pub fn poll(&mut self, reached: Reached) -> Step {
+    pub fn poll(&mut self, reached: Reached) -> GateStep {
         let in_kafka = reached.in_kafka();
         let before = match self.progress {
-            Progress::Nothing => return Step::default(),
+            Progress::Nothing => return GateStep::default(),
             Progress::Backfill { end, .. } => {
                 let is_published = self.is_streaming && in_kafka >= end;
-                return Step { confirm: None, note: is_published.then_some(Wanted::Backfill) };
+                return GateStep { confirm: None, note: is_published.then_some(Wanted::Backfill) };
             }
             Progress::Confirmed(before) => before,
         };
@@ -194,7 +194,7 @@ impl Gate {
         let is_noted = self.is_streaming && self.notes == Notes::Required;
         // If nothing of this stream is in Kafka yet, the slot is where it was confirmed.
         let note = is_noted.then_some(Wanted::Limit { flush: in_kafka.max(before), noted: self.noted });
-        Step { confirm, note }
+        GateStep { confirm, note }
     }
 
     /// How far another connection must advance the slot once there is no stream, with `reached` as the final state.

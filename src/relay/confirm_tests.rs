@@ -25,7 +25,7 @@ fn streaming() -> Gate {
 fn nothing_is_confirmed_past_what_is_noted() {
     let mut gate = streaming();
     let wanted = Wanted::Limit { flush: Lsn(150), noted: Lsn(100) };
-    assert_eq!(gate.poll(settled(150)), Step { confirm: None, note: Some(wanted) });
+    assert_eq!(gate.poll(settled(150)), GateStep { confirm: None, note: Some(wanted) });
     gate.handle_noted(Lsn(120));
     assert_eq!(confirm(&mut gate, settled(150)), Some(120));
     gate.handle_noted(Lsn(900));
@@ -64,17 +64,17 @@ fn a_note_is_never_below_what_is_confirmed() {
 #[test]
 fn nothing_is_confirmed_before_the_first_backfill_is_noted() {
     let mut gate = Gate::new(Notes::Required);
-    assert_eq!(gate.poll(settled(900)), Step::default(), "no stream yet");
+    assert_eq!(gate.poll(settled(900)), GateStep::default(), "no stream yet");
     assert_eq!(gate.handle_up(Lsn(50), Some(Lsn(50))), StreamStart::FirstRows);
     gate.handle_noted(Lsn(900));
-    assert_eq!(gate.poll(settled(49)), Step::default());
+    assert_eq!(gate.poll(settled(49)), GateStep::default());
     for reached in [stored(50, 49), stored(49, 50)] {
-        assert_eq!(gate.poll(reached), Step::default());
+        assert_eq!(gate.poll(reached), GateStep::default());
     }
     assert!(!gate.is_past_backfill());
     assert_eq!((gate.backfill_end(), gate.resume()), (Some(Lsn(50)), None));
     for reached in [settled(50), settled(80), stored(50, 50)] {
-        assert_eq!(gate.poll(reached), Step { confirm: None, note: Some(Wanted::Backfill) });
+        assert_eq!(gate.poll(reached), GateStep { confirm: None, note: Some(Wanted::Backfill) });
     }
     gate.handle_backfill_noted();
     assert!(gate.is_past_backfill() && gate.backfill_end().is_none());
@@ -99,7 +99,7 @@ fn a_fully_read_backfill_is_not_repeated_and_is_noted_only_while_streaming() {
     gate.handle_lost(true);
     assert_eq!((gate.resume(), gate.backfill_end()), (Some(Resume::Backfilled(Lsn(50))), None));
     assert_eq!(gate.unnoted_backfill(), Some(Lsn(50)), "a stop waits for the next stream");
-    assert_eq!(gate.poll(settled(50)), Step::default(), "the lease may be another's");
+    assert_eq!(gate.poll(settled(50)), GateStep::default(), "the lease may be another's");
     gate.handle_backfill_noted();
     assert_eq!(gate.resume(), Some(Resume::Backfilled(Lsn(50))), "a note about another backfill");
     assert_eq!(gate.last(settled(50)), None, "it is not noted");
@@ -117,7 +117,7 @@ fn a_noted_limit_is_confirmed_on_the_next_stream() {
     gate.handle_lost(false);
     assert!(!gate.is_past_backfill());
     let step = gate.poll(settled(150));
-    assert_eq!(step, Step { confirm: Some(Lsn(130)), note: None }, "no note without a lease");
+    assert_eq!(step, GateStep { confirm: Some(Lsn(130)), note: None }, "no note without a lease");
     assert_eq!(gate.resume(), Some(Resume::Confirmed(Lsn(130))));
     assert_eq!(gate.handle_up(Lsn(130), None), StreamStart::Continued);
     assert_eq!(confirm(&mut gate, settled(130)), None);
@@ -152,7 +152,7 @@ fn a_slot_that_may_be_another_is_left_alone() {
     let mut gate = streaming();
     gate.handle_noted(Lsn(900));
     gate.handle_dead();
-    assert_eq!(gate.poll(settled(150)), Step::default());
+    assert_eq!(gate.poll(settled(150)), GateStep::default());
     assert_eq!((gate.last(settled(150)), gate.resume(), gate.is_past_backfill()), (None, None, false));
 }
 
@@ -160,5 +160,5 @@ fn a_slot_that_may_be_another_is_left_alone() {
 fn a_replay_neither_writes_nor_awaits_notes() {
     let mut gate = Gate::new(Notes::Unneeded);
     gate.handle_up(Lsn(100), None);
-    assert_eq!(gate.poll(settled(150)), Step { confirm: Some(Lsn(150)), note: None });
+    assert_eq!(gate.poll(settled(150)), GateStep { confirm: Some(Lsn(150)), note: None });
 }

@@ -7,7 +7,7 @@ use super::boundary::{Lsn, Position, Record, Refusal, Ticket, Timestamp};
 use super::decode::event::Event;
 use super::halt::{Halt, Idle};
 use super::publish::encode::Encoder;
-use super::publish::publisher::{Offer, Origin, Publisher};
+use super::publish::publisher::{EventOrigin, Offer, Publisher};
 use crate::relay::limits::CLOCK_MARGIN_MICROS;
 
 /// What to publish again, and how.
@@ -18,14 +18,14 @@ pub struct Replay {
     /// The topic for everything, instead of each event's own.
     pub topic: Option<String>,
     /// Which events.
-    pub selection: Selection,
+    pub selection: ReplaySelection,
     /// Which time of an event counts.
     pub clock: Clock,
 }
 
 /// Which events are published again. An event must match every criterion.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Selection {
+pub struct ReplaySelection {
     /// The first position.
     pub from: Position,
     /// The LSN of the last commit record.
@@ -91,7 +91,7 @@ impl Replaying {
 
     /// A transaction starts; returns whether it is past the end.
     pub(super) fn ends_before(&mut self, commit: Lsn, at: Timestamp) -> bool {
-        let Selection { to, until, .. } = self.replay.selection;
+        let ReplaySelection { to, until, .. } = self.replay.selection;
         let is_later = self.replay.clock == Clock::Committed
             && until.is_some_and(|until| at.0 > until.0.saturating_add(CLOCK_MARGIN_MICROS));
         self.replayed.is_complete |= commit > to || is_later;
@@ -110,7 +110,7 @@ impl Replaying {
         &mut self,
         publisher: &mut Publisher,
         encoder: &Encoder,
-        origin: Origin<'_>,
+        origin: EventOrigin<'_>,
         (mut event, refusal): (Event<'_>, Option<Refusal>),
         now: Instant,
         offer: &mut impl FnMut(Ticket, &Record<'_>) -> Offer,
@@ -127,7 +127,8 @@ impl Replaying {
         if let Some(topic) = &self.replay.topic {
             event.topic = Some(Cow::Borrowed(topic));
         }
-        let idle = publisher.publish(encoder, Origin { committed_at: at, ..origin }, (&event, refusal), now, offer)?;
+        let idle =
+            publisher.publish(encoder, EventOrigin { committed_at: at, ..origin }, (&event, refusal), now, offer)?;
         if idle.is_none() {
             self.replayed.note(origin.position, at, &event);
         }
@@ -135,7 +136,7 @@ impl Replaying {
     }
 }
 
-impl Selection {
+impl ReplaySelection {
     fn takes(&self, position: Position, at: Timestamp, event: &Event<'_>) -> bool {
         let schema = event.schema.as_ref().map(|(name, _)| name.as_ref());
         let key = event.key.as_deref();

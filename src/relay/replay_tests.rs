@@ -2,12 +2,18 @@ use super::*;
 use crate::relay::boundary::MessageKeys;
 use crate::relay::boundary::{Answer, Batch, OwnedRecord, Request, SchemaVersion, Topic, TopicSettings};
 use crate::relay::{Core, Settings};
-use crate::source::frames::{Relation, Writer};
+use crate::source::frames::{FrameWriter, RelationFrame};
 
 const SECOND: i64 = 1_000_000;
 
-fn relation() -> Relation {
-    Relation::outbox_event(&[("id", 2_950), ("schema_name", 25), ("schema_version", 25), ("key", 25), ("payload", 114)])
+fn relation() -> RelationFrame {
+    RelationFrame::outbox_event(&[
+        ("id", 2_950),
+        ("schema_name", 25),
+        ("schema_version", 25),
+        ("key", 25),
+        ("payload", 114),
+    ])
 }
 
 /// Transactions that commit at 100, 200 and so on, a second apart, each with these events (schema and key).
@@ -15,7 +21,7 @@ fn stream(transactions: &[&[(&str, &str)]]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (index, events) in (1_u64..).zip(transactions) {
         let committed_at = i64::try_from(index).expect("few") * SECOND;
-        let mut writer = Writer { bytes, commit: Lsn(index * 100), committed_at };
+        let mut writer = FrameWriter { bytes, commit: Lsn(index * 100), committed_at };
         writer.begin().expect("short");
         writer.relation(&relation()).expect("short");
         for (schema, key) in *events {
@@ -89,7 +95,7 @@ fn answer(core: &mut Core, now: Instant) {
 }
 
 fn to_the_end() -> Replay {
-    let selection = Selection { to: Lsn(10_000), ..Selection::default() };
+    let selection = ReplaySelection { to: Lsn(10_000), ..ReplaySelection::default() };
     Replay { id: "r1".to_owned(), selection, ..Replay::default() }
 }
 
@@ -120,8 +126,8 @@ fn a_replayed_record_differs_only_by_its_mark() {
 fn only_selected_events_are_published() {
     let at = |second| Some(Timestamp::from_postgres(second * SECOND));
     let position = |commit, ordinal| Position { commit: Lsn(commit), ordinal };
-    let check = |selection: Selection, expected: &[&str]| {
-        let replay = Replay { selection: Selection { to: Lsn(10_000), ..selection.clone() }, ..to_the_end() };
+    let check = |selection: ReplaySelection, expected: &[&str]| {
+        let replay = Replay { selection: ReplaySelection { to: Lsn(10_000), ..selection.clone() }, ..to_the_end() };
         let run = run(replay, stream(&THREE), None);
         assert_eq!(positions(&run), expected, "{selection:?}");
         let replayed = run.core.replayed().expect("it is a replay");
@@ -130,18 +136,21 @@ fn only_selected_events_are_published() {
         assert_eq!(seen(&replayed.first).as_deref(), expected.first().copied());
         assert_eq!(seen(&replayed.last).as_deref(), expected.last().copied());
     };
-    check(Selection { from: position(100, 2), ..Selection::default() }, &["0/64/2", "0/C8/1", "0/12C/1", "0/12C/2"]);
-    check(Selection { since: at(2), until: at(2), ..Selection::default() }, &["0/C8/1"]);
-    check(Selection { schemas: vec!["b".to_owned()], ..Selection::default() }, &["0/64/2", "0/12C/1"]);
-    check(Selection { keys: vec!["y".to_owned()], ..Selection::default() }, &["0/64/2", "0/C8/1"]);
+    check(
+        ReplaySelection { from: position(100, 2), ..ReplaySelection::default() },
+        &["0/64/2", "0/C8/1", "0/12C/1", "0/12C/2"],
+    );
+    check(ReplaySelection { since: at(2), until: at(2), ..ReplaySelection::default() }, &["0/C8/1"]);
+    check(ReplaySelection { schemas: vec!["b".to_owned()], ..ReplaySelection::default() }, &["0/64/2", "0/12C/1"]);
+    check(ReplaySelection { keys: vec!["y".to_owned()], ..ReplaySelection::default() }, &["0/64/2", "0/C8/1"]);
     let both = ["a".to_owned(), "c".to_owned()].to_vec();
     let keys = vec!["x".to_owned()];
-    check(Selection { schemas: both, keys, since: at(3), ..Selection::default() }, &["0/12C/2"]);
+    check(ReplaySelection { schemas: both, keys, since: at(3), ..ReplaySelection::default() }, &["0/12C/2"]);
 }
 
 #[test]
 fn a_replay_ends_after_its_last_commit_at_the_next_one_or_a_keepalive() {
-    let to = |to| Replay { selection: Selection { to: Lsn(to), ..Selection::default() }, ..to_the_end() };
+    let to = |to| Replay { selection: ReplaySelection { to: Lsn(to), ..ReplaySelection::default() }, ..to_the_end() };
     for (last, expected) in [(100, 2), (199, 2), (200, 3), (299, 3), (300, 5)] {
         let bytes = [stream(&THREE), keepalive(400)].concat();
         let run = run(to(last), bytes, None);
@@ -155,7 +164,8 @@ fn a_replay_ends_after_its_last_commit_at_the_next_one_or_a_keepalive() {
 #[test]
 fn an_end_time_ends_reading_after_a_margin() {
     let until = Some(Timestamp::from_postgres(2 * SECOND));
-    let replay = Replay { selection: Selection { to: Lsn(1 << 40), until, ..Selection::default() }, ..to_the_end() };
+    let replay =
+        Replay { selection: ReplaySelection { to: Lsn(1 << 40), until, ..ReplaySelection::default() }, ..to_the_end() };
     let many: Vec<&[(&str, &str)]> = vec![&[("a", "x")]; 70];
     let run = run(replay, stream(&many), None);
     assert_eq!((run.idle, run.records.len()), (Idle::Drained, 2));
@@ -182,7 +192,7 @@ fn a_large_transaction_is_read_in_bounded_memory_and_can_be_abandoned() {
     assert!(!part.core.replayed().is_some_and(|replayed| replayed.is_complete));
     let from = part.core.unfinished();
     assert_eq!(from, Position { commit: Lsn(100), ordinal: 438 });
-    let selection = Selection { from, ..to_the_end().selection };
+    let selection = ReplaySelection { from, ..to_the_end().selection };
     let rest = run(Replay { selection, ..to_the_end() }, stream(&[&events]), None);
     assert_eq!([positions(&part), positions(&rest)].concat(), positions(&whole));
 }

@@ -17,7 +17,7 @@ use crate::source::limits::{CHANNEL_BATCHES, CHANNEL_BYTES};
 
 /// How the stream must end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stop {
+pub(crate) enum StreamStop {
     /// Not at all.
     No,
     /// Confirm, end the copy, wait for the server.
@@ -28,7 +28,7 @@ pub(crate) enum Stop {
 
 /// What the thread and its handle share.
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct StreamShared {
     confirmed: AtomicU64,
     push: AtomicBool,
     stop: AtomicU8,
@@ -40,7 +40,7 @@ pub(crate) struct Shared {
     pub(crate) interrupt: Interrupt,
 }
 
-impl Shared {
+impl StreamShared {
     /// The LSN to report.
     pub(crate) fn confirmed(&self) -> Lsn {
         Lsn(self.confirmed.load(Ordering::SeqCst))
@@ -71,17 +71,17 @@ impl Shared {
         self.backfilled.load(Ordering::SeqCst)
     }
 
-    pub(crate) fn request_stop(&self, stop: Stop) {
+    pub(crate) fn request_stop(&self, stop: StreamStop) {
         self.stop.fetch_max(stop as u8, Ordering::SeqCst);
         self.interrupt.set();
         self.wake();
     }
 
-    pub(crate) fn stop(&self) -> Stop {
+    pub(crate) fn stop(&self) -> StreamStop {
         match self.stop.load(Ordering::SeqCst) {
-            0 => Stop::No,
-            1 => Stop::Orderly,
-            _ => Stop::Abandon,
+            0 => StreamStop::No,
+            1 => StreamStop::Orderly,
+            _ => StreamStop::Abandon,
         }
     }
 
@@ -111,7 +111,7 @@ impl Shared {
 #[derive(Debug)]
 pub(crate) struct BatchChannel {
     sender: mpsc::Sender<Batch>,
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<StreamShared>,
     bell: UnixStream,
 }
 
@@ -119,11 +119,11 @@ pub(crate) struct BatchChannel {
 pub(crate) fn channel(
     confirmed: Lsn,
     interrupt: Interrupt,
-) -> std::io::Result<(BatchChannel, mpsc::Receiver<Batch>, Arc<Shared>)> {
+) -> std::io::Result<(BatchChannel, mpsc::Receiver<Batch>, Arc<StreamShared>)> {
     let (wake, bell) = UnixStream::pair()?;
     wake.set_nonblocking(true)?;
     bell.set_nonblocking(true)?;
-    let shared = Arc::new(Shared {
+    let shared = Arc::new(StreamShared {
         confirmed: AtomicU64::new(confirmed.0),
         push: AtomicBool::new(false),
         stop: AtomicU8::new(0),
@@ -175,7 +175,7 @@ impl BatchChannel {
     pub(crate) fn hand_over(&mut self, bytes: Vec<u8>) -> Result<(), SourceError> {
         let mut batch = Batch { bytes: Bytes::from(bytes) };
         loop {
-            if self.shared.stop() != Stop::No {
+            if self.shared.stop() != StreamStop::No {
                 return Err(Error::Interrupted.into());
             }
             match self.try_hand_over(batch) {
@@ -206,7 +206,7 @@ impl BatchChannel {
         &self.bell
     }
 
-    /// Drains the bell; what it rang for is in [`Shared`].
+    /// Drains the bell; what it rang for is in [`StreamShared`].
     pub(crate) fn silence(&mut self) {
         let _ = self.bell.read(&mut [0; 64]);
     }

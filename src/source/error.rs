@@ -9,8 +9,8 @@ use crate::source::boundary::gap_report::Unpublished;
 use crate::source::boundary::holder::NotHeld;
 use crate::source::boundary::not_skipped::NotSkipped;
 use crate::source::boundary::not_streamed::NotStreamed;
-use crate::source::boundary::place::Place;
-use crate::source::boundary::service::Service;
+use crate::source::boundary::place::StreamPlace;
+use crate::source::boundary::service::ManagedService;
 use crate::source::boundary::table::TableName;
 
 const RECREATE: &str = "run `walpost slot recreate`: the relay recreates the slot, then republishes the rows that may be missing from Kafka, with the header outbox-recovered";
@@ -25,7 +25,7 @@ pub enum SourceError {
     #[error("Postgres can't send the transaction {place}: {error}")]
     Unsendable {
         /// Where it happened.
-        place: Place,
+        place: StreamPlace,
         /// The server's error.
         error: Box<postgres::Error>,
     },
@@ -44,7 +44,7 @@ pub enum SourceError {
         /// The setting found.
         found: String,
         /// Who operates the server.
-        service: Service,
+        service: ManagedService,
     },
     /// The server refuses the role a replication connection.
     #[error("role {role} lacks the REPLICATION attribute: {}", service.replication(role))]
@@ -52,7 +52,7 @@ pub enum SourceError {
         /// The role.
         role: String,
         /// Who operates the server.
-        service: Service,
+        service: ManagedService,
     },
     /// The relay's state table is missing.
     #[error("table outbox.relay does not exist in database {database}: run `walpost migrate` there")]

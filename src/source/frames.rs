@@ -10,7 +10,7 @@ use crate::source::boundary::table::TableName;
 
 /// A column as a Relation message describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Column {
+pub struct RelationColumn {
     /// Its name.
     pub name: String,
     /// `pg_attribute.atttypid`.
@@ -25,7 +25,7 @@ pub struct Column {
 
 /// A table as a Relation message describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Relation {
+pub struct RelationFrame {
     /// Its OID.
     pub oid: u32,
     /// Its name.
@@ -33,14 +33,14 @@ pub struct Relation {
     /// `pg_class.relreplident`.
     pub replica_identity: u8,
     /// Its columns in order.
-    pub columns: Vec<Column>,
+    pub columns: Vec<RelationColumn>,
 }
 
-impl Relation {
+impl RelationFrame {
     /// `outbox.event` with these columns, each a name and its type's OID, as tests and benchmarks stream it.
     #[must_use]
     pub fn outbox_event(columns: &[(&str, u32)]) -> Self {
-        let column = |&(name, type_oid): &(&str, u32)| Column {
+        let column = |&(name, type_oid): &(&str, u32)| RelationColumn {
             name: name.to_owned(),
             type_oid,
             type_modifier: -1,
@@ -82,7 +82,7 @@ pub struct TooLong;
 
 /// Writes the frames of one transaction, one after the other.
 #[derive(Debug)]
-pub struct Writer {
+pub struct FrameWriter {
     /// What has been written.
     pub bytes: Vec<u8>,
     /// The LSN given as that of the transaction's commit record.
@@ -91,7 +91,7 @@ pub struct Writer {
     pub committed_at: i64,
 }
 
-impl Writer {
+impl FrameWriter {
     /// Begin.
     ///
     /// # Errors
@@ -127,7 +127,7 @@ impl Writer {
     ///
     /// # Errors
     /// [`TooLong`].
-    pub fn relation(&mut self, relation: &Relation) -> Result<(), TooLong> {
+    pub fn relation(&mut self, relation: &RelationFrame) -> Result<(), TooLong> {
         self.relation_in(Encoding::Utf8, relation)
     }
 
@@ -135,7 +135,7 @@ impl Writer {
     ///
     /// # Errors
     /// [`TooLong`].
-    pub fn relation_in(&mut self, encoding: Encoding, relation: &Relation) -> Result<(), TooLong> {
+    pub fn relation_in(&mut self, encoding: Encoding, relation: &RelationFrame) -> Result<(), TooLong> {
         let c_string = |body: &mut Vec<u8>, text: &str| {
             // The name came from the database, so its encoding can represent it.
             body.extend_from_slice(&encoding.encode(text).unwrap_or_else(|| text.as_bytes().into()));
@@ -166,7 +166,7 @@ impl Writer {
     /// [`TooLong`].
     pub fn insert<'a, V: Into<Sent<'a>>>(
         &mut self,
-        relation: &Relation,
+        relation: &RelationFrame,
         values: impl IntoIterator<Item = V>,
     ) -> Result<(), TooLong> {
         self.frame(|body| {

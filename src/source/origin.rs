@@ -3,7 +3,7 @@
 use super::server::identity::System;
 use crate::postgres::Connection;
 use crate::relay::boundary::Ancestry;
-use crate::relay::resume::Streamed;
+use crate::relay::resume::LastStreamed;
 
 /// A stream's origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ impl Origin {
         Self { system_identifier, timeline, ancestry, walsender: replication.process_id() }
     }
 
-    pub(crate) fn streamed(&self) -> Streamed {
-        Streamed { system_identifier: self.system_identifier.clone(), timeline: self.timeline }
+    pub(crate) fn streamed(&self) -> LastStreamed {
+        LastStreamed { system_identifier: self.system_identifier.clone(), timeline: self.timeline }
     }
 }

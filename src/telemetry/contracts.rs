@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use super::latency::LatencyHistogram;
 use crate::relay::boundary::SchemaVersionId;
-use crate::relay::delivery::ledger::Kind;
+use crate::relay::delivery::ledger::RecordKind;
 
 type Count = Gauge<u64, AtomicU64>;
 type Seconds = Gauge<f64, AtomicU64>;
@@ -37,7 +37,7 @@ struct ContractLabel {
 
 /// The service levels of all contracts.
 #[derive(Default)]
-pub struct Contracts {
+pub struct ContractMetrics {
     freshness: Family<ContractLabel, LatencyHistogram>,
     promised: Family<ContractLabel, Seconds>,
     breaches: Family<ContractLabel, Counter>,
@@ -91,7 +91,7 @@ pub struct ContractStatus {
     pub overdue: u64,
 }
 
-impl Contracts {
+impl ContractMetrics {
     pub(super) fn register(&self, registry: &mut Registry) {
         let freshness = "Time from commit to acknowledgement, by contract";
         registry.register_with_unit("contract_freshness", freshness, Unit::Seconds, self.freshness.clone());
@@ -146,7 +146,7 @@ impl Contracts {
     }
 }
 
-impl fmt::Debug for Contracts {
+impl fmt::Debug for ContractMetrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.meters().iter()).finish()
     }
@@ -160,11 +160,11 @@ impl ContractMeter {
     }
 
     /// `records` of a kind were acknowledged at `clock`, each this long after its commit.
-    pub fn observe(&self, kind: Kind, freshness: Duration, records: u64, clock: SystemTime) {
+    pub fn observe(&self, kind: RecordKind, freshness: Duration, records: u64, clock: SystemTime) {
         match kind {
-            Kind::Record => {}
-            Kind::Violating => _ = self.violations.inc_by(records),
-            Kind::DeadLetter => {
+            RecordKind::Record => {}
+            RecordKind::Violating => _ = self.violations.inc_by(records),
+            RecordKind::DeadLetter => {
                 self.dead_letters.inc_by(records);
                 return;
             }
@@ -215,7 +215,7 @@ mod tests {
 
     const LONG_AGO: u64 = 1_700_000_000_000;
 
-    fn meter(contracts: &Contracts, promise: Option<Duration>) -> Arc<ContractMeter> {
+    fn meter(contracts: &ContractMetrics, promise: Option<Duration>) -> Arc<ContractMeter> {
         contracts.add(&SchemaVersionId { name: "order.placed".into(), version: "1".into() }, promise)
     }
 
@@ -225,17 +225,17 @@ mod tests {
 
     #[test]
     fn late_records_are_breaches_and_dead_letters_are_not() {
-        let contracts = Contracts::default();
+        let contracts = ContractMetrics::default();
         let meter = meter(&contracts, Some(Duration::from_secs(1)));
-        meter.observe(Kind::Record, Duration::from_secs(1), 97, clock());
+        meter.observe(RecordKind::Record, Duration::from_secs(1), 97, clock());
         let before = contracts.status().remove(0);
         assert_eq!(
             (before.events, before.breaches, before.last_breach_unix_millis),
             (97, 0, None),
             "as long is not longer"
         );
-        meter.observe(Kind::Violating, Duration::from_millis(1_001), 2, clock());
-        meter.observe(Kind::DeadLetter, Duration::from_secs(3_600), 5, clock());
+        meter.observe(RecordKind::Violating, Duration::from_millis(1_001), 2, clock());
+        meter.observe(RecordKind::DeadLetter, Duration::from_secs(3_600), 5, clock());
         meter.set_overdue(3);
         let status = contracts.status().remove(0);
         let expected = ContractStatus {
@@ -257,8 +257,8 @@ mod tests {
 
     #[test]
     fn without_a_promise_there_are_no_breaches() {
-        let contracts = Contracts::default();
-        meter(&contracts, None).observe(Kind::Record, Duration::from_secs(3_600), 1, clock());
+        let contracts = ContractMetrics::default();
+        meter(&contracts, None).observe(RecordKind::Record, Duration::from_secs(3_600), 1, clock());
         let status = contracts.status().remove(0);
         assert_eq!((status.events, status.breaches, status.promised_millis), (1, 0, None));
         assert_eq!((status.freshness_p50_millis, status.freshness_max_millis), (None, Some(3_600_000.0)));

@@ -8,9 +8,9 @@ use prometheus_client::metrics::{MetricType, TypedMetric};
 
 /// A gauge whose value may be unknown. For values that are set a few times a second: it takes a lock.
 #[derive(Debug)]
-pub(super) struct Known<T>(Arc<Mutex<Option<T>>>);
+pub(super) struct KnownGauge<T>(Arc<Mutex<Option<T>>>);
 
-impl<T: Copy> Known<T> {
+impl<T: Copy> KnownGauge<T> {
     pub(super) fn set(&self, value: Option<T>) {
         *self.lock() = value;
     }
@@ -25,23 +25,23 @@ impl<T: Copy> Known<T> {
     }
 }
 
-impl<T> Default for Known<T> {
+impl<T> Default for KnownGauge<T> {
     fn default() -> Self {
         Self(Arc::default())
     }
 }
 
-impl<T> Clone for Known<T> {
+impl<T> Clone for KnownGauge<T> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl<T> TypedMetric for Known<T> {
+impl<T> TypedMetric for KnownGauge<T> {
     const TYPE: MetricType = MetricType::Gauge;
 }
 
-impl<T: EncodeGaugeValue + Copy + fmt::Debug> EncodeMetric for Known<T> {
+impl<T: EncodeGaugeValue + Copy + fmt::Debug> EncodeMetric for KnownGauge<T> {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
         self.get().map_or(Ok(()), |value| encoder.encode_gauge(&value))
     }
@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     fn an_unknown_value_has_no_sample() {
-        let (mut registry, gauge) = (Registry::default(), Known::<u64>::default());
+        let (mut registry, gauge) = (Registry::default(), KnownGauge::<u64>::default());
         registry.register("a", "A value", gauge.clone());
         let encoded = || {
             let mut text = String::new();

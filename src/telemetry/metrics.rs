@@ -13,8 +13,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::contracts::Contracts;
-use super::known::Known;
+use super::contracts::ContractMetrics;
+use super::known::KnownGauge;
 use super::latency::LatencyHistogram;
 use super::process::Process;
 use super::sides::{Side, Sides};
@@ -27,7 +27,7 @@ type Count = Gauge<u64, std::sync::atomic::AtomicU64>;
 
 /// A relay's progress.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
+pub struct ProgressReport {
     /// The last event taken.
     pub position: Position,
     /// How far the stream has been read.
@@ -81,17 +81,17 @@ pub struct Metrics {
     /// `walpost_ready` and `walpost_standby`, as of the last request.
     state: [Gauge; 2],
     /// `walpost_lag_bytes`: WAL between the flush LSN and the end of the server's WAL.
-    lag_bytes: Known<u64>,
+    lag_bytes: KnownGauge<u64>,
     /// `walpost_lag_seconds`: age of the oldest event that is not in Kafka; 0 if there is none.
-    lag_seconds: Known<f64>,
+    lag_seconds: KnownGauge<f64>,
     /// `walpost_retained_wal_bytes`: WAL that the slot retains on the server.
-    retained_wal_bytes: Known<u64>,
+    retained_wal_bytes: KnownGauge<u64>,
     /// `walpost_max_retained_wal_bytes`: retained WAL above which the relay is not ready; 0 if there is no limit.
     max_retained_wal_bytes: Count,
     /// `walpost_maintain_failures_total`: calls of `outbox.maintain` that failed.
     maintain_failures: Counter,
     /// `walpost_partitions_ahead`: how many days ahead `outbox.event` has partitions.
-    partitions_ahead: Known<i64>,
+    partitions_ahead: KnownGauge<i64>,
     /// `walpost_rewind_wal_bytes`: WAL that the slot of the rewind window keeps on the server's disk.
     rewind_wal_bytes: Count,
     /// `walpost_rewind_seconds`: how far back the rewind window reaches.
@@ -104,7 +104,7 @@ pub struct Metrics {
     /// from a backlog it is the backlog's age.
     pub publish_latency: LatencyHistogram,
     /// `walpost_contract_*{contract,version}`: the service levels of each contract version.
-    pub contracts: Contracts,
+    pub contracts: ContractMetrics,
     registry: Registry,
     process: Registry,
 }
@@ -140,18 +140,18 @@ impl Metrics {
             received_lsn: Count::default(),
             flush_lsn: Count::default(),
             state: Default::default(),
-            lag_bytes: Known::default(),
-            lag_seconds: Known::default(),
-            retained_wal_bytes: Known::default(),
+            lag_bytes: KnownGauge::default(),
+            lag_seconds: KnownGauge::default(),
+            retained_wal_bytes: KnownGauge::default(),
             max_retained_wal_bytes: Count::default(),
             maintain_failures: Counter::default(),
-            partitions_ahead: Known::default(),
+            partitions_ahead: KnownGauge::default(),
             rewind_wal_bytes: Count::default(),
             rewind_seconds: Count::default(),
             unsendable_lsn: Count::default(),
             sides: Sides::new(&mut registry),
             publish_latency: LatencyHistogram::default(),
-            contracts: Contracts::default(),
+            contracts: ContractMetrics::default(),
             registry: Registry::default(),
             process,
         };
@@ -238,7 +238,7 @@ impl Metrics {
     }
 
     /// Sets the relay's progress.
-    pub(super) fn set_progress(&self, progress: &Progress) {
+    pub(super) fn set_progress(&self, progress: &ProgressReport) {
         self.in_flight_records.set(progress.owed.records as u64);
         self.in_flight_bytes.set(progress.owed.bytes as u64);
         self.received_lsn.set(progress.received.0);
@@ -289,8 +289,8 @@ impl Metrics {
     }
 
     /// The metrics as numbers, for the status.
-    pub(super) fn read(&self) -> Reading {
-        Reading {
+    pub(super) fn read(&self) -> MetricValues {
+        MetricValues {
             events: self.events.get(),
             bytes: self.bytes.get(),
             returned: self.returned.get(),
@@ -332,7 +332,7 @@ impl fmt::Debug for Metrics {
 
 /// The values of all metrics at one moment.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Reading {
+pub(super) struct MetricValues {
     pub(super) events: u64,
     pub(super) bytes: u64,
     pub(super) returned: u64,

@@ -10,7 +10,7 @@ fn the_text_form_has_every_metric_with_its_unit() {
     metrics.set_counters(&counters);
     metrics.set_counters(&counters);
     metrics.add_bytes(700);
-    metrics.set_progress(&Progress {
+    metrics.set_progress(&ProgressReport {
         position: Position::default(),
         received: Lsn(200),
         flush: Lsn(100),
@@ -133,13 +133,17 @@ fn what_is_unknown_has_no_sample() {
     let unknown =
         ["walpost_lag_bytes", "walpost_lag_seconds", "walpost_retained_wal_bytes", "walpost_partitions_ahead"];
     assert!(unknown.iter().all(|name| !sample(name)), "nothing is known before the relay has reached its database");
-    let streaming =
-        Progress { flush: Lsn(1), server_end: Some(Lsn(1)), lag: Some(Duration::ZERO), ..Progress::default() };
+    let streaming = ProgressReport {
+        flush: Lsn(1),
+        server_end: Some(Lsn(1)),
+        lag: Some(Duration::ZERO),
+        ..ProgressReport::default()
+    };
     metrics.set_progress(&streaming);
     metrics.set_retained_wal_bytes(0, None);
     metrics.set_partitions_ahead(0);
     assert!(unknown.iter().all(|name| sample(name)), "0 is a value");
-    metrics.set_progress(&Progress { server_end: None, lag: None, ..streaming });
+    metrics.set_progress(&ProgressReport { server_end: None, lag: None, ..streaming });
     metrics.forget_retained_wal();
     assert!(unknown[..3].iter().all(|name| !sample(name)), "{}", metrics.encode());
 }

@@ -15,11 +15,11 @@ mod text_format;
 pub mod status;
 pub mod logs;
 
-pub use contracts::{ContractMeter, ContractStatus, Contracts};
+pub use contracts::{ContractMeter, ContractMetrics, ContractStatus};
 pub use identity::Identity;
 pub use latency::LatencyHistogram;
 pub use logs::{LogFormat, LogsError, fatal, init_logs};
-pub use metrics::{Metrics, Progress};
+pub use metrics::{Metrics, ProgressReport};
 pub use sides::{Side, Sides};
 pub use status::{LastError, RelayStatus, RewindStatus, Telemetry};
 pub use unsendable::{Unsendable, UnsendableStatus};

@@ -8,7 +8,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::known::Known;
+use super::known::KnownGauge;
 
 /// A system that the relay is connected to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,14 +52,14 @@ pub struct Sides {
     /// `walpost_connected{side}`: 1 or 0. A standby relay is connected while Postgres answers it.
     connected: [Gauge; Side::ALL.len()],
     /// `walpost_last_contact_timestamp_seconds{side}`: when a side last sent something.
-    last_contact: [Known<f64>; Side::ALL.len()],
+    last_contact: [KnownGauge<f64>; Side::ALL.len()],
 }
 
 impl Sides {
     pub(super) fn new(registry: &mut Registry) -> Self {
         let reconnects = Family::<SideLabel, Counter>::default();
         let connected = Family::<SideLabel, Gauge>::default();
-        let contact = Family::<SideLabel, Known<f64>>::default();
+        let contact = Family::<SideLabel, KnownGauge<f64>>::default();
         let label = |side: Side| SideLabel { side: side.as_str() };
         let sides = Self {
             reconnects: Side::ALL.map(|of| reconnects.get_or_create_owned(&label(of))),

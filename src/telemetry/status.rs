@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::contracts::ContractStatus;
 use super::identity::Identity;
-use super::metrics::{Metrics, Progress};
+use super::metrics::{Metrics, ProgressReport};
 use super::sides::Side;
 use super::unsendable::{Unsendable, UnsendableStatus};
 use crate::relay::boundary::{Position, RefusalCode};
@@ -177,7 +177,7 @@ impl Telemetry {
     }
 
     /// Sets the relay's progress.
-    pub fn set_progress(&self, progress: &Progress, now: Instant) {
+    pub fn set_progress(&self, progress: &ProgressReport, now: Instant) {
         self.waits.store(progress.waits, Ordering::Relaxed);
         let is_idle = progress.owed.records == 0 && !progress.waits;
         if progress.flush > self.metrics.read().flush_lsn || is_idle {

@@ -65,7 +65,7 @@ fn an_unmoved_slot_is_a_stall_only_while_something_is_owed() {
     let telemetry = connected(start);
     let progress = |records, flush, now| {
         let owed = Owed { records, bytes: 0 };
-        telemetry.set_progress(&Progress { flush: Lsn(flush), owed, ..Progress::default() }, now);
+        telemetry.set_progress(&ProgressReport { flush: Lsn(flush), owed, ..ProgressReport::default() }, now);
     };
     // Idle for an hour, then a record: the stall counts from the record, not from the start of the idle time.
     let later = start + Duration::from_secs(3_600);
@@ -85,7 +85,7 @@ fn waiting_work_that_is_not_in_flight_is_a_stall_too() {
     let start = Instant::now();
     let telemetry = connected(start);
     let progress = |waits, flush, now| {
-        telemetry.set_progress(&Progress { flush: Lsn(flush), waits, ..Progress::default() }, now);
+        telemetry.set_progress(&ProgressReport { flush: Lsn(flush), waits, ..ProgressReport::default() }, now);
     };
     progress(false, 1, start);
     progress(true, 1, start + STALL / 2);
@@ -106,7 +106,7 @@ fn the_status_is_made_of_the_metrics_and_survives_json() {
     counters.dead_letters[RefusalCode::TooLarge as usize] = 2;
     telemetry.metrics.set_counters(&counters);
     let position = Position { commit: Lsn(0x1_0000_0010), ordinal: 3 };
-    let progress = Progress { position, flush: Lsn(30), server_end: Some(Lsn(50)), ..Progress::default() };
+    let progress = ProgressReport { position, flush: Lsn(30), server_end: Some(Lsn(50)), ..ProgressReport::default() };
     telemetry.set_progress(&progress, now);
     telemetry.note_error("connection lost");
     let status = telemetry.status(now + Duration::from_secs(4));

@@ -5,13 +5,13 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::relay::boundary::Lsn;
-use crate::source::Place;
+use crate::source::StreamPlace;
 
 /// A transaction that Postgres can't send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unsendable {
     /// Where it is.
-    pub place: Place,
+    pub place: StreamPlace,
     /// What Postgres says.
     pub error: String,
 }

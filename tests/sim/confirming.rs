@@ -3,7 +3,7 @@
 
 use walpost::relay::boundary::Lsn;
 use walpost::relay::confirm::{Gate, Notes, Reached, Wanted};
-use walpost::relay::resume::{Streamed, same_server};
+use walpost::relay::resume::{LastStreamed, same_server};
 
 use crate::postgres::Postgres;
 use walpost::random::Random;
@@ -87,7 +87,7 @@ impl Confirming {
     pub(crate) fn stop(
         &mut self,
         reached: Reached,
-        last: Option<&Streamed>,
+        last: Option<&LastStreamed>,
         postgres: &mut Postgres,
         random: &mut Random,
     ) {

@@ -3,7 +3,7 @@
 use walpost::relay::boundary::{Ancestry, Lsn};
 use walpost::relay::confirm::Resume;
 
-use walpost::relay::resume::{Backfill, Known, LeaseAcquisition, Noted, Server, Slot, Streamed};
+use walpost::relay::resume::{Backfill, LastStreamed, LeaseAcquisition, NotedState, Server, Slot, StartFacts};
 
 use crate::pgoutput::{FOREIGN_TABLE, TABLE, begin, change, commit, keepalive, relation};
 use walpost::random::Random;
@@ -118,7 +118,7 @@ pub(crate) struct Postgres {
 /// A row of `outbox.relay`.
 #[derive(Clone, Debug)]
 pub(crate) struct RelayRow {
-    pub(crate) noted: Noted,
+    pub(crate) noted: NotedState,
     /// A position that is stored in Kafka.
     pub(crate) position: Option<Lsn>,
 }
@@ -156,17 +156,21 @@ impl Postgres {
     }
 
     /// The input to the plan of a start.
-    pub(crate) fn known(&self, resume: Option<Resume>, last: Option<Streamed>) -> Known {
+    pub(crate) fn known(&self, resume: Option<Resume>, last: Option<LastStreamed>) -> StartFacts {
         let noted = self.row.as_ref().map(|row| row.noted.clone());
         let acquisition = if last.is_some() { LeaseAcquisition::Kept } else { LeaseAcquisition::New };
-        Known { noted, slot: self.slot.clone(), server: self.server.clone(), resume, last, acquisition }
+        StartFacts { noted, slot: self.slot.clone(), server: self.server.clone(), resume, last, acquisition }
     }
 
     /// Creates the slot, after noting that the rows from before it are to be published.
     pub(crate) fn make_slot(&mut self, random: &mut Random) -> Option<()> {
         let Server { system_identifier, timeline, .. } = self.server.clone();
-        let noted =
-            Noted { system_identifier, timeline: Some(timeline), backfill: Backfill::Pending, confirm_limit: None };
+        let noted = NotedState {
+            system_identifier,
+            timeline: Some(timeline),
+            backfill: Backfill::Pending,
+            confirm_limit: None,
+        };
         self.row = Some(RelayRow { noted, position: None });
         self.slot = Slot::Missing;
         random.chance(90).then(|| self.slot = Slot::At(self.made_at))

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use walpost::relay::boundary::{Checkpoint, Failure, Lsn, OwnedRecord, Record, Refusal, RefusalCode, Ticket, Verdict};
 use walpost::relay::confirm::StreamStart;
-use walpost::relay::resume::{Server, Stored, StoredAt, Streamed, flush_on};
+use walpost::relay::resume::{LastStreamed, Server, Stored, StoredAt, flush_on};
 use walpost::relay::{Core, Offer};
 use walpost::sink::TransactionSize;
 
@@ -27,7 +27,7 @@ pub(crate) struct Transactions {
     /// What the relay knows of it.
     known: Checkpoint,
     /// The stream that a position belongs to.
-    origin: Option<Streamed>,
+    origin: Option<LastStreamed>,
     open: Vec<(Ticket, OwnedRecord)>,
     /// The end of the open transaction is in flight.
     sealed: Option<Checkpoint>,
@@ -123,7 +123,7 @@ impl Transactions {
             self.log.entry(record.topic.clone()).or_default().push(record);
             self.acknowledged.push(ticket);
         }
-        if let Some(Streamed { system_identifier, timeline }) = self.origin.clone() {
+        if let Some(LastStreamed { system_identifier, timeline }) = self.origin.clone() {
             self.before = self.stored.replace(StoredAt { system_identifier, timeline, checkpoint });
         }
         self.sealed = None;
@@ -191,7 +191,7 @@ impl Transactions {
     /// A relay takes over, on this server. If it publishes the rows from before the slot, the stored position is not of them.
     pub(crate) fn open(&mut self, server: &Server, first: StreamStart) {
         let (system_identifier, timeline) = (server.system_identifier.clone(), server.timeline);
-        self.origin = Some(Streamed { system_identifier, timeline });
+        self.origin = Some(LastStreamed { system_identifier, timeline });
         self.known = match &self.stored {
             Some(stored) if first == StreamStart::Continued => {
                 let flush = flush_on(&server.ancestry, stored.timeline, stored.checkpoint.flush);

@@ -11,7 +11,7 @@ use walpost::relay::boundary::{
 };
 use walpost::relay::confirm::{Reached, StreamStart};
 use walpost::relay::decode::outbox::Outbox;
-use walpost::relay::resume::{self, Begun, Plan, Streamed};
+use walpost::relay::resume::{self, Begun, LastStreamed, ResumePlan};
 use walpost::relay::route::destination::TopicPattern;
 use walpost::relay::{Core, Halt, Idle, OnRejected, Settings};
 
@@ -46,7 +46,7 @@ pub(crate) struct World {
     /// The slot's confirmed LSN.
     pub(crate) confirming: Confirming,
     /// The server that this process has streamed from.
-    pub(crate) last: Option<Streamed>,
+    pub(crate) last: Option<LastStreamed>,
     pub(crate) accidents: Accidents,
     /// Whether this process has read the stored position from Kafka.
     is_open: bool,
@@ -247,10 +247,10 @@ impl World {
         };
         self.accidents.continued_undetected();
         let (start, backfill_end) = match plan {
-            Plan::MakeAnew { .. } if self.postgres.make_slot(&mut self.random).is_none() => return self.crash(),
-            Plan::MakeAnew { .. } => (self.postgres.made_at, Some(self.postgres.made_at)),
-            Plan::BackfillAgain { start } => (start, Some(start)),
-            Plan::At { start, backfill_end } => {
+            ResumePlan::MakeAnew { .. } if self.postgres.make_slot(&mut self.random).is_none() => return self.crash(),
+            ResumePlan::MakeAnew { .. } => (self.postgres.made_at, Some(self.postgres.made_at)),
+            ResumePlan::BackfillAgain { start } => (start, Some(start)),
+            ResumePlan::At { start, backfill_end } => {
                 if backfill_end.is_none() {
                     self.postgres.keep_slot();
                 }
@@ -258,7 +258,7 @@ impl World {
             }
         };
         let (system_identifier, timeline) = (known.server.system_identifier.clone(), known.server.timeline);
-        self.last = Some(Streamed { system_identifier, timeline });
+        self.last = Some(LastStreamed { system_identifier, timeline });
         let first = self.confirming.gate.handle_up(start, backfill_end);
         self.postgres.connect(start, first == StreamStart::FirstRows, &mut self.random);
         if first == StreamStart::FirstRows {

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use crate::cli::kafka_property::Property;
 use crate::cli::since::moment;
-use crate::ops::dead_letters::{DeadLetterId, Mark, Selection};
+use crate::ops::dead_letters::{DeadLetterId, DeadLetterSelection, Mark};
 use crate::relay::boundary::RefusalCode;
 
 /// Longest reason, in bytes: it is stored in every mark of the run.
@@ -86,7 +86,7 @@ pub struct ChosenArgs {
 
 /// The state of a dead letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum State {
+pub enum DeadLetterState {
     /// Neither redriven nor discarded.
     Open,
     /// Redriven.
@@ -95,7 +95,7 @@ pub enum State {
     Discarded,
 }
 
-impl State {
+impl DeadLetterState {
     /// Whether a dead letter with this mark is in this state.
     #[must_use]
     pub const fn is(self, mark: Option<&Mark>) -> bool {
@@ -115,7 +115,7 @@ pub struct ListArgs {
 
     /// Select by state.
     #[arg(long, value_name = "STATE")]
-    pub state: Option<State>,
+    pub state: Option<DeadLetterState>,
 
     /// List at most this many, keeping the newest; counts include all.
     #[arg(long, value_name = "NUMBER", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
@@ -209,10 +209,10 @@ pub struct DiscardArgs {
 
 impl FilterArgs {
     /// The selection; `relay` applies unless `--relay` names another.
-    pub(super) fn selection(&self, relay: &str) -> Selection {
+    pub(super) fn selection(&self, relay: &str) -> DeadLetterSelection {
         let Self { relay: named, contract, code, since, until } = self.clone();
         let relay = Some(named.unwrap_or_else(|| relay.to_owned()));
-        Selection { relay, contract, code, since, until, ..Selection::default() }
+        DeadLetterSelection { relay, contract, code, since, until, ..DeadLetterSelection::default() }
     }
 }
 

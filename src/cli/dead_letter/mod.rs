@@ -16,18 +16,18 @@ use super::write;
 use crate::config::Config;
 use crate::exit::{self, CommandError, EndsCommand};
 use crate::fault::Fault;
-use crate::ops::dead_letters::registry::Registry;
+use crate::ops::dead_letters::registry::ContractRegistry;
 use crate::ops::dead_letters::{
-    DeadLetter, DeadLetterId, DeadLetterReadError, DeadLetterReader, Discarding, Listing, MarkTarget, Others,
-    Redriving, Selection,
+    DeadLetter, DeadLetterId, DeadLetterReadError, DeadLetterReader, DeadLetterSelection, Discarding, Listing,
+    MarkTarget, Others, Redriving,
 };
 use crate::postgres::Session;
 use crate::sink::{Connection, FIRST_ANSWER, ProducerOptions, TopicRules, Topics};
 use crate::terminal::style;
 
 pub use args::{
-    ChosenArgs, DeadLetterArgs, DeadLetterCommand, DiscardArgs, FilterArgs, KafkaArgs, ListArgs, RedriveArgs, ShowArgs,
-    State,
+    ChosenArgs, DeadLetterArgs, DeadLetterCommand, DeadLetterState, DiscardArgs, FilterArgs, KafkaArgs, ListArgs,
+    RedriveArgs, ShowArgs,
 };
 
 /// Default log filter. Failures are reported when the command ends.
@@ -116,7 +116,8 @@ async fn show(args: &ShowArgs, path: Option<&Path>, out: &mut impl Write) -> Res
         .read(move |reader| {
             let marks = reader.marks()?;
             let mut found = None;
-            let selection = Selection { ids: [id].into(), relay: Some(relay), ..Selection::default() };
+            let selection =
+                DeadLetterSelection { ids: [id].into(), relay: Some(relay), ..DeadLetterSelection::default() };
             let others = reader.dead_letters(&reader.spans()?, &selection, &mut |_| {}, &mut |dead_letter| {
                 let mark = marks.of_dead_letter(&dead_letter).cloned();
                 found = Some((dead_letter, mark));
@@ -140,7 +141,7 @@ async fn redrive(args: &RedriveArgs, path: Option<&Path>, out: &mut impl Write) 
     let session = Session::open(&context.config.postgres.connect).await?;
     let setup = Redriving {
         destinations: context.config.relay.destinations(),
-        registry: Registry::new(session, context.config.relay.schema_base.clone()),
+        registry: ContractRegistry::new(session, context.config.relay.schema_base.clone()),
         takes_discarded: args.discarded,
         target: context.target(args.dry_run),
     };
@@ -217,9 +218,9 @@ impl CommandContext {
     }
 
     /// Which dead letters are meant: those of this relay that the filter takes, or those that are named.
-    fn selection(&self, chosen: &ChosenArgs) -> Selection {
+    fn selection(&self, chosen: &ChosenArgs) -> DeadLetterSelection {
         let selection = chosen.filter.selection(&self.config.relay.name);
-        Selection { ids: chosen.dead_letters.iter().copied().collect(), ..selection }
+        DeadLetterSelection { ids: chosen.dead_letters.iter().copied().collect(), ..selection }
     }
 
     /// The configured dead-letter topic.

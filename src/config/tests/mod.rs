@@ -37,7 +37,9 @@ fn load(text: impl AsRef<[u8]>, environment: &[(&str, &str)]) -> Result<Config, 
 fn without_folder(mut error: ConfigError, path: &Path) -> ConfigError {
     let short: Arc<Path> = Arc::from(Path::new("walpost.toml"));
     match &mut error.origin {
-        Origin::Line(file, _) | Origin::Column(file, _, _) | Origin::File(file) if **file == *path => *file = short,
+        ValueOrigin::Line(file, _) | ValueOrigin::Column(file, _, _) | ValueOrigin::File(file) if **file == *path => {
+            *file = short
+        }
         _ => {}
     }
     error
@@ -115,7 +117,7 @@ fn the_example_has_every_key() {
 fn every_key_is_a_variable_too() {
     for key in keys().iter().filter(|key| !key.starts_with("outbox.")) {
         let errors = load(LEAST, &[(&names::variable(key), "\u{FFFD}")]).expect_err("a bad value");
-        let expected = Origin::Variable(names::variable(key));
+        let expected = ValueOrigin::Variable(names::variable(key));
         assert!(errors.0.iter().any(|error| error.origin == expected), "{key}: {errors}");
     }
 }

@@ -71,14 +71,14 @@ pub enum Style {
 
 /// A schema name and, if the headers give it, its version.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Named {
+pub struct NamedSchema {
     /// The name.
     pub name: String,
     /// The version.
     pub version: Option<String>,
 }
 
-impl fmt::Display for Named {
+impl fmt::Display for NamedSchema {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)?;
         self.version.as_ref().map_or(Ok(()), |version| write!(f, "/{version}"))
@@ -137,7 +137,7 @@ impl DeadLetter {
 
     /// The contract that the event names.
     #[must_use]
-    pub fn contract(&self) -> Option<Named> {
+    pub fn contract(&self) -> Option<NamedSchema> {
         let (name, version) = match self.style() {
             Style::CloudEvents => {
                 let name = self.own("ce_type")?;
@@ -146,7 +146,7 @@ impl DeadLetter {
             Style::Plain => (self.own("schema")?, self.own("schema-version").map(str::to_owned)),
             Style::Bare => return None,
         };
-        Some(Named { name: name.to_owned(), version })
+        Some(NamedSchema { name: name.to_owned(), version })
     }
 
     /// The refusal code in its headers; `None` if missing or unknown.
@@ -287,7 +287,7 @@ pub(super) mod tests {
         let end = [("outbox-position", "0/1/1")];
         let cloud = [("ce_specversion", "1.0"), ("ce_type", "a/b"), ("ce_dataschema", "a/b/2/x")];
         let named = |name: &str, version: Option<&str>| {
-            Some(Named { name: name.to_owned(), version: version.map(str::to_owned) })
+            Some(NamedSchema { name: name.to_owned(), version: version.map(str::to_owned) })
         };
         assert_eq!(dead_letter(&[&cloud[..], &end].concat(), None).contract(), named("a/b", Some("2/x")));
         for absolute in ["urn:walpost:schema:a%2Fb/2%2Fx", "https://schemas.example.com/a%2Fb/2%2Fx"] {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::dead_letter::DeadLetter;
 use super::marks::{Marks, REDRIVEN_TOPIC};
-use super::selection::{Others, Selection};
+use super::selection::{DeadLetterSelection, Others};
 use crate::sink::{BATCH_TIMEOUT, Found, Isolation, ProducerOptions, ReadingError, SinkError, Span, TopicReader};
 
 /// How long one request to a broker may take.
@@ -60,7 +60,7 @@ impl DeadLetterReader {
     pub fn dead_letters(
         &self,
         spans: &[Span],
-        selection: &Selection,
+        selection: &DeadLetterSelection,
         passed: &mut dyn FnMut(u64),
         each: &mut dyn FnMut(DeadLetter) -> ControlFlow<()>,
     ) -> Result<Others, DeadLetterReadError> {

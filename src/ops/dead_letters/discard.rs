@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::dead_letter::{DeadLetter, DeadLetterId};
 use super::error::{PAUSE, RedriveError, TRIES};
 use super::marks::{self, Discarded, Mark};
-use super::selection::{Others, Selection};
+use super::selection::{DeadLetterSelection, Others};
 use super::writing::{self, MarkTarget, MarkingCommand, Pass};
 use crate::relay::boundary::{OwnedRecord, RefusalCode};
 use crate::relay::publish::encode::rfc3339;
@@ -67,7 +67,7 @@ struct Run {
 /// [`RedriveError`]. Marks committed before the error stay.
 pub async fn discard(
     setup: Discarding,
-    selection: Selection,
+    selection: DeadLetterSelection,
     progress: impl Fn(u64, u64) + Send + 'static,
 ) -> Result<DiscardOutcome, RedriveError> {
     let Discarding { target, reason } = setup;

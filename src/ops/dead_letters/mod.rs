@@ -57,5 +57,5 @@ pub use listing::{Listing, Summary};
 pub use marks::Mark;
 pub use outcome::RedriveOutcome;
 pub use redrive::Redriving;
-pub use selection::{Others, Selection};
+pub use selection::{DeadLetterSelection, Others};
 pub use writing::MarkTarget;

@@ -7,9 +7,9 @@ use super::dead_letter::{DeadLetter, DeadLetterId};
 use super::error::{PAUSE, RedriveError, TRIES};
 use super::marks::{self, Mark, Marks};
 use super::outcome::{RedriveOutcome, Redriven, Remaining};
-use super::registry::Registry;
+use super::registry::ContractRegistry;
 use super::resolve::{NotRedriven, Resolved, resolve};
-use super::selection::Selection;
+use super::selection::DeadLetterSelection;
 use super::writing::{self, MarkTarget, MarkingCommand, Pass};
 use crate::relay::boundary::{OwnedRecord, Refusal, RefusalCode, Topic};
 use crate::relay::publish::encode::{names, rfc3339, size_in_batch};
@@ -27,7 +27,7 @@ pub struct Redriving {
     /// The topics that records may go to.
     pub destinations: Destinations,
     /// The contracts.
-    pub registry: Registry,
+    pub registry: ContractRegistry,
     /// Whether to include discarded dead letters.
     pub takes_discarded: bool,
 }
@@ -62,7 +62,7 @@ struct Run {
 /// [`RedriveError`].
 pub async fn redrive(
     setup: Redriving,
-    selection: Selection,
+    selection: DeadLetterSelection,
     progress: impl Fn(u64, u64) + Send + 'static,
 ) -> Result<RedriveOutcome, RedriveError> {
     let mut run = Run {

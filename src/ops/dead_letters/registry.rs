@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::resolve::Version;
+use super::resolve::RedriveVersion;
 use crate::contracts::registered::{self, RegistryError};
 use crate::postgres::Session;
 
@@ -13,13 +13,13 @@ const NAME_BYTES: usize = 1_024;
 
 /// Schema versions by name.
 #[derive(Debug)]
-pub struct Registry {
+pub struct ContractRegistry {
     connection: Session,
     schema_base: String,
-    versions: HashMap<String, Vec<Version>>,
+    versions: HashMap<String, Vec<RedriveVersion>>,
 }
 
-impl Registry {
+impl ContractRegistry {
     /// A registry that queries this session. `schema_base` is the prefix of schema version URIs.
     #[must_use]
     pub fn new(connection: Session, schema_base: String) -> Self {
@@ -30,7 +30,7 @@ impl Registry {
     ///
     /// # Errors
     /// [`RegistryError`].
-    pub async fn versions(&mut self, name: &str) -> Result<&[Version], RegistryError> {
+    pub async fn versions(&mut self, name: &str) -> Result<&[RedriveVersion], RegistryError> {
         // Postgres text can't contain a zero byte.
         if name.len() > NAME_BYTES || name.contains('\0') {
             return Ok(&[]);
@@ -41,7 +41,7 @@ impl Registry {
             if self.versions.len() >= NAMES_LIMIT {
                 self.versions.clear();
             }
-            let versions = found.iter().filter_map(|found| Version::new(found, &self.schema_base)).collect();
+            let versions = found.iter().filter_map(|found| RedriveVersion::new(found, &self.schema_base)).collect();
             self.versions.insert(name.to_owned(), versions);
         }
         Ok(self.versions.get(name).map(Vec::as_slice).unwrap_or_default())

@@ -16,11 +16,11 @@ use crate::relay::route::data_schema;
 use crate::relay::route::destination::Destinations;
 use crate::relay::route::topic_name;
 
-use super::dead_letter::{DeadLetter, Named, Style};
+use super::dead_letter::{DeadLetter, NamedSchema, Style};
 
 /// The parts of a registered schema version that redriving needs.
 #[derive(Debug)]
-pub struct Version {
+pub struct RedriveVersion {
     name: String,
     version: String,
     /// The `ce_dataschema` header.
@@ -33,7 +33,7 @@ pub struct Version {
     schema: Option<Result<Schema, SchemaFault>>,
 }
 
-impl Version {
+impl RedriveVersion {
     /// `None` if the relay could not use this registration either; it counts as unknown. `schema_base` is the prefix of its URI.
     #[must_use]
     pub fn new(registered: &Registered, schema_base: &str) -> Option<Self> {
@@ -118,7 +118,7 @@ impl NotRedriven {
 pub fn resolve(
     dead_letter: &DeadLetter,
     destinations: &Destinations,
-    versions: &[Version],
+    versions: &[RedriveVersion],
 ) -> Result<Resolved, NotRedriven> {
     let Some(code) = dead_letter.code() else {
         return Err(NotRedriven::NotADeadLetter("not written by a relay: no outbox-error header with a known code"));
@@ -161,10 +161,10 @@ pub fn resolve(
 /// The version that accepts the dead letter.
 fn choose<'a>(
     dead_letter: &DeadLetter,
-    named: &Named,
+    named: &NamedSchema,
     topic: Option<&str>,
-    versions: &'a [Version],
-) -> Result<&'a Version, NotRedriven> {
+    versions: &'a [RedriveVersion],
+) -> Result<&'a RedriveVersion, NotRedriven> {
     let own = versions.iter().find(|version| Some(&version.version) == named.version.as_ref());
     let why = match own {
         Some(own) => match takes(own, dead_letter, topic) {
@@ -176,7 +176,7 @@ fn choose<'a>(
             detail: format!("no schema version {named} is registered; call outbox.register_schema_version"),
         },
     };
-    let is_later = |version: &&Version| own.is_none_or(|own| version.ordinal > own.ordinal);
+    let is_later = |version: &&RedriveVersion| own.is_none_or(|own| version.ordinal > own.ordinal);
     let latest = versions.iter().rfind(|version| version.is_active).filter(is_later);
     let Some(latest) = latest.filter(|latest| latest.schema.is_some()) else { return Err(NotRedriven::Refused(why)) };
     match takes(latest, dead_letter, topic) {
@@ -194,7 +194,7 @@ fn choose<'a>(
 }
 
 /// Whether the payload conforms to this version. A null payload is a tombstone, to which no schema applies.
-fn takes(version: &Version, dead_letter: &DeadLetter, topic: Option<&str>) -> Result<(), Refusal> {
+fn takes(version: &RedriveVersion, dead_letter: &DeadLetter, topic: Option<&str>) -> Result<(), Refusal> {
     let refusal = |code, detail| Err(Refusal { code, detail });
     match (&version.schema, dead_letter.record.value.as_deref()) {
         (Some(Err(fault)), _) => {
@@ -232,7 +232,7 @@ fn check_topic<'a>(topic: Option<&'a str>, destinations: &Destinations) -> Resul
 }
 
 /// The original record: without the dead-letter headers, and with the headers that the contract adds now.
-fn record(dead_letter: &DeadLetter, topic: &str, version: Option<&Version>) -> OwnedRecord {
+fn record(dead_letter: &DeadLetter, topic: &str, version: Option<&RedriveVersion>) -> OwnedRecord {
     let mut headers = dead_letter.record.headers.clone();
     if let Some((place, _)) = dead_letter.refused_time() {
         headers.remove(place);

@@ -5,7 +5,7 @@ use super::*;
 use crate::relay::route::data_schema::DEFAULT_BASE;
 use crate::relay::route::destination::TopicPattern;
 
-fn version(version: &str, ordinal: i32, topic: Option<&str>, schema: Option<Value>) -> Version {
+fn version(version: &str, ordinal: i32, topic: Option<&str>, schema: Option<Value>) -> RedriveVersion {
     let registered = Registered {
         name: "order.placed".to_owned(),
         version: version.to_owned(),
@@ -23,7 +23,7 @@ fn version(version: &str, ordinal: i32, topic: Option<&str>, schema: Option<Valu
         status: "active".to_owned(),
         registered_at: String::new(),
     };
-    Version::new(&registered, DEFAULT_BASE).expect("it is well formed")
+    RedriveVersion::new(&registered, DEFAULT_BASE).expect("it is well formed")
 }
 
 fn number() -> Option<Value> {
@@ -59,7 +59,7 @@ fn headers(record: &OwnedRecord) -> Vec<(&str, &str)> {
     record.headers.iter().map(|(name, value)| (name.as_str(), &*text(value).leak())).collect()
 }
 
-fn stays(dead_letter: &DeadLetter, versions: &[Version]) -> (&'static str, String) {
+fn stays(dead_letter: &DeadLetter, versions: &[RedriveVersion]) -> (&'static str, String) {
     let stay = resolve(dead_letter, &destinations(), versions).expect_err("it can't be redriven");
     (stay.code(), stay.detail())
 }

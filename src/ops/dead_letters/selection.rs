@@ -8,7 +8,7 @@ use crate::sink::Span;
 
 /// Criteria that a dead letter must all match.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Selection {
+pub struct DeadLetterSelection {
     /// These ids; empty: any.
     pub ids: BTreeSet<DeadLetterId>,
     /// The relay that wrote it; `None`: any. A record that no relay wrote matches every relay.
@@ -49,7 +49,7 @@ impl Others {
     }
 }
 
-impl Selection {
+impl DeadLetterSelection {
     /// The relay that wrote this, if it is not the selected one.
     #[must_use]
     pub fn other_relay<'a>(&self, dead_letter: &'a DeadLetter) -> Option<&'a str> {
@@ -104,17 +104,17 @@ mod tests {
     #[test]
     fn a_dead_letter_must_match_all_criteria() {
         let found = dead_letter(&HEADERS, None);
-        let all = Selection::default();
-        let by = |contract: &str| Selection { contract: Some(contract.to_owned()), ..all.clone() };
+        let all = DeadLetterSelection::default();
+        let by = |contract: &str| DeadLetterSelection { contract: Some(contract.to_owned()), ..all.clone() };
         assert!(all.takes(&found) && by("order.placed").takes(&found) && by("order.placed/2").takes(&found));
         assert!(!by("order.placed/1").takes(&found) && !by("order").takes(&found));
-        let code = |code| Selection { code: Some(code), ..by("order.placed") };
+        let code = |code| DeadLetterSelection { code: Some(code), ..by("order.placed") };
         assert!(code(RefusalCode::TooLarge).takes(&found) && !code(RefusalCode::NoTopic).takes(&found));
-        let time = |since, until| Selection { since, until, ..all.clone() }.takes(&found);
+        let time = |since, until| DeadLetterSelection { since, until, ..all.clone() }.takes(&found);
         assert!(
             time(Some(1_000), None) && time(None, Some(1_001)) && !time(Some(1_001), None) && !time(None, Some(1_000))
         );
-        let at = |offset| Selection { ids: [DeadLetterId { partition: 0, offset }].into(), ..all.clone() };
+        let at = |offset| DeadLetterSelection { ids: [DeadLetterId { partition: 0, offset }].into(), ..all.clone() };
         assert!(at(12).takes(&found) && !at(13).takes(&found));
     }
 
@@ -126,11 +126,11 @@ mod tests {
             }
             None => dead_letter(&[], None),
         };
-        let own = Selection { relay: Some("shop".to_owned()), ..Selection::default() };
+        let own = DeadLetterSelection { relay: Some("shop".to_owned()), ..DeadLetterSelection::default() };
         assert_eq!(own.other_relay(&of(Some("shop"))), None);
         assert_eq!(own.other_relay(&of(Some("billing"))), Some("billing"));
         assert_eq!(own.other_relay(&of(None)), None);
-        assert_eq!(Selection::default().other_relay(&of(Some("billing"))), None);
+        assert_eq!(DeadLetterSelection::default().other_relay(&of(Some("billing"))), None);
         let mut others = Others::default();
         for number in 0..RELAYS + 10 {
             others.count(&format!("r{number}"), None);
@@ -142,10 +142,10 @@ mod tests {
     #[test]
     fn only_offsets_that_can_match_are_read() {
         let span = |start, end| Span { partition: 1, start, end };
-        assert_eq!(Selection::default().narrow(span(5, 50)), span(5, 50));
-        let ids = |ids: &[(i32, i64)]| Selection {
+        assert_eq!(DeadLetterSelection::default().narrow(span(5, 50)), span(5, 50));
+        let ids = |ids: &[(i32, i64)]| DeadLetterSelection {
             ids: ids.iter().map(|&(partition, offset)| DeadLetterId { partition, offset }).collect(),
-            ..Selection::default()
+            ..DeadLetterSelection::default()
         };
         assert_eq!(ids(&[(1, 7), (1, 20), (0, 40)]).narrow(span(5, 50)), span(7, 21));
         assert_eq!(ids(&[(1, 1), (1, i64::MAX)]).narrow(span(5, 50)), span(5, 50));

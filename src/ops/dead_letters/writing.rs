@@ -15,7 +15,7 @@ use super::dead_letter::{DeadLetter, DeadLetterId};
 use super::dead_letter_reader::{DeadLetterReadError, DeadLetterReader, distance};
 use super::error::RedriveError;
 use super::marks::{self, Mark, Marks, REDRIVEN_TOPIC};
-use super::selection::{Others, Selection};
+use super::selection::{DeadLetterSelection, Others};
 use crate::relay::boundary::{OwnedRecord, Timestamp};
 use crate::sink::{BatchError, BatchOutcome, BatchWriter, ProducerOptions, Span, Topics};
 
@@ -61,7 +61,7 @@ pub(super) struct Pass {
 /// Hands each selected dead letter to the command. `progress` receives the offsets read and their total.
 pub(super) async fn pass(
     command: &mut impl MarkingCommand,
-    selection: Selection,
+    selection: DeadLetterSelection,
     progress: impl Fn(u64, u64) + Send + 'static,
 ) -> Result<Pass, RedriveError> {
     let MarkTarget { options, dead_letter_topic, is_dry_run, .. } = command.target();
@@ -132,7 +132,7 @@ impl Reading {
     fn begin(
         reader: &Arc<DeadLetterReader>,
         spans: Vec<Span>,
-        selection: Selection,
+        selection: DeadLetterSelection,
         total: u64,
         progress: impl Fn(u64, u64) + Send + 'static,
     ) -> Self {

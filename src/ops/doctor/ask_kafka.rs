@@ -13,7 +13,7 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 use super::ask_postgres::Wanted;
 use super::creation::{Creation, Use};
 use super::report::{Finding, failure, ok};
-use super::topics::{self, Operation, Retention, State, Topic};
+use super::topics::{self, ExistingTopic, Operation, Retention, TopicState};
 use crate::config::{Config, Delivery};
 use crate::driver::{producer_options, transactions};
 use crate::fault::{Fault, chain};
@@ -66,7 +66,7 @@ pub async fn ask(config: &Config, wanted: Wanted, begun: Option<Begun>) -> Vec<F
     let (mut events, mut of_dead_letters) = (Vec::new(), None);
     for (name, of, settings) in all {
         let mut state = state(&admin, &name, &settings, config.relay.create_topics).await;
-        if let State::Present(topic) = &mut state {
+        if let TopicState::Present(topic) = &mut state {
             let operations = |numbers: BTreeSet<u32>| numbers.into_iter().filter_map(Operation::of).collect();
             topic.allowed = allowed.remove(&name).map(operations);
             match (of, topic.max_message_bytes) {
@@ -88,15 +88,15 @@ pub async fn ask(config: &Config, wanted: Wanted, begun: Option<Begun>) -> Vec<F
 }
 
 /// Compares the position in Kafka with what the database says of it, as a start does.
-async fn position(config: &Config, begun: &Begun, state: &State) -> Option<Finding> {
+async fn position(config: &Config, begun: &Begun, state: &TopicState) -> Option<Finding> {
     let (options, key) = (producer_options(config), transactions(config).position_key());
     let entry = match state {
-        State::Missing { .. } => PositionEntry::Nothing,
-        State::Present(_) => match look_at_position(&options, &key, ANSWER).await {
+        TopicState::Missing { .. } => PositionEntry::Nothing,
+        TopicState::Present(_) => match look_at_position(&options, &key, ANSWER).await {
             Ok(entry) => entry?,
             Err(error) => return Some(failure("position", chain(&error))),
         },
-        State::Hidden | State::Unanswered(_) => return None,
+        TopicState::Hidden | TopicState::Unanswered(_) => return None,
     };
     Some(match resume::skip_to(&entry.facts(), begun) {
         Ok(Some(stored)) => ok("position", format!("{} stored under key {key}", stored.position)),
@@ -155,7 +155,7 @@ fn client(config: &Config) -> ClientConfig {
     client
 }
 
-async fn state(admin: &Arc<Admin>, name: &str, settings: &TopicSettings, may_create: bool) -> State {
+async fn state(admin: &Arc<Admin>, name: &str, settings: &TopicSettings, may_create: bool) -> TopicState {
     let fetched = {
         let (admin, name) = (Arc::clone(admin), name.to_owned());
         let fetch = move || admin.inner().fetch_metadata(Some(&name), ANSWER);
@@ -163,23 +163,23 @@ async fn state(admin: &Arc<Admin>, name: &str, settings: &TopicSettings, may_cre
     };
     let metadata = match fetched {
         Ok(metadata) => metadata,
-        Err(error) => return State::Unanswered(error.to_string()),
+        Err(error) => return TopicState::Unanswered(error.to_string()),
     };
     let found = metadata.topics().iter().find(|topic| topic.name() == name);
     match found.and_then(|topic| topic.error()).map(Code::from) {
-        Some(Code::TopicAuthorizationFailed) => State::Hidden,
+        Some(Code::TopicAuthorizationFailed) => TopicState::Hidden,
         Some(Code::UnknownTopicOrPartition) => missing(admin, name, settings, may_create).await,
         None | Some(Code::NoError | Code::LeaderNotAvailable) => match present(&metadata, name) {
             Some(topic) => described(admin, name, topic).await,
             None => missing(admin, name, settings, may_create).await,
         },
-        Some(code) => State::Unanswered(code.to_string()),
+        Some(code) => TopicState::Unanswered(code.to_string()),
     }
 }
 
-fn present(metadata: &Metadata, name: &str) -> Option<Topic> {
+fn present(metadata: &Metadata, name: &str) -> Option<ExistingTopic> {
     let topic = metadata.topics().iter().find(|topic| topic.name() == name)?;
-    Some(Topic {
+    Some(ExistingTopic {
         partitions: topic.partitions().len(),
         leaderless: topic.partitions().iter().filter(|partition| partition.leader() < 0).count(),
         replicas: topic.partitions().iter().map(|partition| partition.replicas().len()).min().unwrap_or(0),
@@ -191,13 +191,13 @@ fn present(metadata: &Metadata, name: &str) -> Option<Topic> {
     })
 }
 
-async fn described(admin: &Admin, name: &str, mut topic: Topic) -> State {
+async fn described(admin: &Admin, name: &str, mut topic: ExistingTopic) -> TopicState {
     let described = admin.describe_configs([&ResourceSpecifier::Topic(name)], &options()).await;
     let resource = match described.map(|results| results.into_iter().next()) {
         Ok(Some(Ok(resource))) => resource,
         // The relay works without it, too.
-        Ok(_) => return State::Present(topic),
-        Err(error) => return State::Unanswered(error.to_string()),
+        Ok(_) => return TopicState::Present(topic),
+        Err(error) => return TopicState::Unanswered(error.to_string()),
     };
     let value = |key| resource.get(key).and_then(|entry| entry.value.as_deref());
     topic.max_message_bytes = value("max.message.bytes").and_then(|value| value.parse().ok());
@@ -206,12 +206,12 @@ async fn described(admin: &Admin, name: &str, mut topic: Topic) -> State {
     topic.retention = Retention { millis: limit("retention.ms"), bytes: limit("retention.bytes") };
     topic.is_compacted =
         value("cleanup.policy").map(|policies| policies.split(',').any(|policy| policy.trim() == "compact"));
-    State::Present(topic)
+    TopicState::Present(topic)
 }
 
-async fn missing(admin: &Admin, name: &str, settings: &TopicSettings, may_create: bool) -> State {
+async fn missing(admin: &Admin, name: &str, settings: &TopicSettings, may_create: bool) -> TopicState {
     if !may_create {
-        return State::Missing { creation: Creation::SwitchedOff };
+        return TopicState::Missing { creation: Creation::SwitchedOff };
     }
     let replication = TopicReplication::Fixed(i32::from(settings.replication_factor.unwrap_or(-1)));
     let topic = NewTopic::new(name, settings.partitions.unwrap_or(-1), replication);
@@ -225,7 +225,7 @@ async fn missing(admin: &Admin, name: &str, settings: &TopicSettings, may_create
             None => refused(None, "no answer".to_owned()),
         },
     };
-    State::Missing { creation }
+    TopicState::Missing { creation }
 }
 
 fn options() -> AdminOptions {

@@ -13,7 +13,7 @@ use crate::exit::CommandError;
 use crate::migrations::{self, AppliedSteps};
 use crate::postgres::{Connection, Error};
 use crate::relay::boundary::{Lsn, TopicSettings};
-use crate::relay::resume::{self, Begun, Gap, Known, LeaseAcquisition, Noted, Plan, Slot};
+use crate::relay::resume::{self, Begun, Gap, LeaseAcquisition, NotedState, ResumePlan, Slot, StartFacts};
 use crate::source::{
     OutboxTable, Server, SlotState, SourceError, System, Unpublished, check_layout, check_publication, inspect_slot,
     order_without_time, prepared_transactions, read_noted, read_start, stray_outbox,
@@ -24,7 +24,7 @@ use crate::terminal::counted;
 const TOPICS: usize = 1_000;
 
 /// What is noted about the slot, and the stored position among it.
-type NotedPosition = Option<(Noted, Option<Lsn>)>;
+type NotedPosition = Option<(NotedState, Option<Lsn>)>;
 /// Topics of registered schema versions, each with its settings.
 pub type Wanted = BTreeMap<String, TopicSettings>;
 
@@ -304,7 +304,7 @@ impl Asking {
         let (noted, position) = noted.unzip();
         let is_identified = system.is_some();
         // A relay that runs is not asked what it has.
-        let known = Known {
+        let known = StartFacts {
             server: system.unwrap_or_else(|| as_noted(noted.as_ref())),
             noted,
             slot,
@@ -329,7 +329,7 @@ impl Asking {
                 self.findings.push(judge::slot_missing(name, prepared_transactions(control)?.as_deref()));
                 return Ok(());
             }
-            (Some(_), Some(Plan::MakeAnew { .. })) => {
+            (Some(_), Some(ResumePlan::MakeAnew { .. })) => {
                 let text = format!("{name} was lost before the initial backfill finished: the next start recreates it");
                 self.findings.push(ok("slot", text));
                 return Ok(());

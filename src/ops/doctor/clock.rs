@@ -38,14 +38,14 @@ fn now_millis() -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::report::Verdict;
+    use super::super::report::Severity;
     use super::*;
 
     #[test]
     fn case_34_differing_clocks_are_a_warning() {
-        assert_eq!(judge(-30_000).verdict, Verdict::Ok);
+        assert_eq!(judge(-30_000).verdict, Severity::Ok);
         let ahead = judge(5_400_000);
-        assert_eq!(ahead.verdict, Verdict::Warning);
+        assert_eq!(ahead.verdict, Severity::Warning);
         assert!(ahead.what.contains("5400 s ahead of this machine's"), "{}", ahead.what);
         assert!(judge(-60_000).what.contains("60 s behind this machine's"));
     }

@@ -101,7 +101,7 @@ const fn options_of(of: Use) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::doctor::report::Verdict;
+    use crate::ops::doctor::report::Severity;
 
     fn judged(creation: &Creation, of: Use) -> Finding {
         creation.judge("t", of, &|operation| format!("run `acl {operation}`"), "s:9092")
@@ -109,9 +109,9 @@ mod tests {
 
     #[test]
     fn a_missing_topic_is_created_by_the_relay_or_with_the_command_shown() {
-        assert_eq!(judged(&Creation::Allowed, Use::Positions).verdict, Verdict::Ok);
+        assert_eq!(judged(&Creation::Allowed, Use::Positions).verdict, Severity::Ok);
         let off = judged(&Creation::SwitchedOff, Use::Positions);
-        assert_eq!(off.verdict, Verdict::Failure);
+        assert_eq!(off.verdict, Severity::Failure);
         let command = "--create --topic t --partitions 1 --config cleanup.policy=compact`";
         assert!(off.what.ends_with(command), "{}", off.what);
     }

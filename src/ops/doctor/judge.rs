@@ -1,7 +1,7 @@
 //! Judges facts about the server, its schema and the slot. Pure.
 
-use super::report::{Finding, Verdict, failure, ok, warning};
-use crate::migrations::{AppliedSteps, Step, UpToDate, compare};
+use super::report::{Finding, Severity, failure, ok, warning};
+use crate::migrations::{AppliedSteps, MigrationStep, UpToDate, compare};
 use crate::postgres::{quote_identifier, sqlstate};
 use crate::relay::boundary::Lsn;
 use crate::source::{SlotState, SourceError, TableName};
@@ -93,12 +93,12 @@ pub fn is_denied(error: &SourceError) -> bool {
 #[must_use]
 pub fn lacks_rights(findings: &[Finding]) -> bool {
     let is_one = |found: &Finding| ["migrations", "rights"].contains(&found.check);
-    findings.iter().any(|found| found.verdict == Verdict::Failure && is_one(found))
+    findings.iter().any(|found| found.verdict == Severity::Failure && is_one(found))
 }
 
 /// Compares the applied migrations with those of this walpost, as a start does.
 #[must_use]
-pub fn migrations(applied: &AppliedSteps, known: &[Step]) -> Finding {
+pub fn migrations(applied: &AppliedSteps, known: &[MigrationStep]) -> Finding {
     let check = "migrations";
     match compare(applied, known) {
         Err(gap) => failure(check, gap.to_string()),
@@ -203,7 +203,7 @@ pub fn archived(table: &TableName, part: &TableName) -> Finding {
 
 /// The end of the WAL, and whether the slot advances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pace {
+pub struct SlotPace {
     /// The end of the WAL.
     pub end: Lsn,
     /// Whether the slot advanced while watched, or was at the end.
@@ -240,7 +240,7 @@ pub fn slot_in_creation(name: &str, pid: Option<i32>, prepared: Option<&str>) ->
 
 /// The slot, if it exists and can be streamed from.
 #[must_use]
-pub fn slot(name: &str, found: &SlotState, user: Option<&str>, pace: Pace, version: u32) -> Vec<Finding> {
+pub fn slot(name: &str, found: &SlotState, user: Option<&str>, pace: SlotPace, version: u32) -> Vec<Finding> {
     let behind = found.confirmed_flush.map_or(0, |confirmed| pace.end.0.saturating_sub(confirmed.0));
     let kept = found.restart_lsn.map_or(0, |restart| pace.end.0.saturating_sub(restart.0));
     let held = match (found.active_pid, user) {

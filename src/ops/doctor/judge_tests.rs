@@ -1,17 +1,17 @@
-use super::super::report::Verdict::{Failure, Ok, Warning};
+use super::super::report::Severity::{Failure, Ok, Warning};
 use super::*;
 
 #[test]
 fn case_49_what_a_slots_creation_waits_for_is_named() {
-    use crate::ops::doctor::report::Verdict;
+    use crate::ops::doctor::report::Severity;
     let missing = slot_missing("s", None);
     assert_eq!(
         (missing.verdict, missing.what.as_str()),
-        (Verdict::Ok, "s does not exist yet: the first start creates it")
+        (Severity::Ok, "s does not exist yet: the first start creates it")
     );
     let prepared = Some("'a' in shop since yesterday");
     for finding in [slot_missing("s", prepared), slot_in_creation("s", Some(7), prepared)] {
-        assert_eq!(finding.verdict, Verdict::Warning);
+        assert_eq!(finding.verdict, Severity::Warning);
         assert!(
             finding.what.contains("waits for prepared transactions 'a' in shop since yesterday: run `"),
             "{finding:?}"
@@ -61,7 +61,7 @@ fn an_absent_and_a_small_wal_limit_are_warnings() {
 
 #[test]
 fn missing_changed_and_newer_migrations_are_found() {
-    let step = |version| Step { version, description: "x".to_owned(), checksum: vec![1] };
+    let step = |version| MigrationStep { version, description: "x".to_owned(), checksum: vec![1] };
     let known = [step(1), step(2)];
     let judge = |applied: &[(i64, u8)]| {
         let steps = applied.iter().map(|(version, sum)| (*version, vec![*sum])).collect();
@@ -78,7 +78,7 @@ fn missing_changed_and_newer_migrations_are_found() {
 #[test]
 fn a_slot_finding_names_its_holder_and_lag() {
     let judge = |found: &SlotState, moves, version| {
-        let pace = Pace { end: Lsn(2 << 30), moves };
+        let pace = SlotPace { end: Lsn(2 << 30), moves };
         slot("walpost", found, Some("walpost shop"), pace, version)
             .into_iter()
             .map(|f| (f.check, f.verdict))

@@ -26,11 +26,11 @@ pub mod creation;
 pub mod report;
 
 use crate::config::Config;
-use report::Report;
+use report::DoctorReport;
 
 /// Runs all checks.
-pub async fn examine(config: &Config) -> Report {
-    let mut report = Report::default();
+pub async fn examine(config: &Config) -> DoctorReport {
+    let mut report = DoctorReport::default();
     let (in_postgres, wanted, begun) = ask_postgres::ask(config).await;
     report.findings.extend(in_postgres);
     report.findings.extend(ask_kafka::ask(config, wanted, begun).await);

@@ -7,7 +7,7 @@ use crate::terminal::is_command;
 /// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Verdict {
+pub enum Severity {
     /// Nothing is wrong.
     Ok,
     /// The relay works, but something may go wrong later.
@@ -16,7 +16,7 @@ pub enum Verdict {
     Failure,
 }
 
-impl Verdict {
+impl Severity {
     /// The word shown in reports.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -32,7 +32,7 @@ impl Verdict {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// Its result.
-    pub verdict: Verdict,
+    pub verdict: Severity,
     /// The check's name, such as `wal_level`.
     pub check: &'static str,
     /// What was found and, unless it is ok, how to fix it.
@@ -42,19 +42,19 @@ pub struct Finding {
 /// A finding that nothing is wrong.
 #[must_use]
 pub fn ok(check: &'static str, what: impl Into<String>) -> Finding {
-    Finding { verdict: Verdict::Ok, check, what: one_line(what.into()) }
+    Finding { verdict: Severity::Ok, check, what: one_line(what.into()) }
 }
 
 /// A finding that something may go wrong later.
 #[must_use]
 pub fn warning(check: &'static str, what: impl Into<String>) -> Finding {
-    Finding { verdict: Verdict::Warning, check, what: one_line(what.into()) }
+    Finding { verdict: Severity::Warning, check, what: one_line(what.into()) }
 }
 
 /// A finding that the relay does not work.
 #[must_use]
 pub fn failure(check: &'static str, what: impl Into<String>) -> Finding {
-    Finding { verdict: Verdict::Failure, check, what: one_line(what.into()) }
+    Finding { verdict: Severity::Failure, check, what: one_line(what.into()) }
 }
 
 /// Names of tables and topics are untrusted.
@@ -67,28 +67,28 @@ fn one_line(text: String) -> String {
 
 /// The findings of all checks.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Report {
+pub struct DoctorReport {
     /// In the order of the checks.
     pub findings: Vec<Finding>,
 }
 
-impl Report {
+impl DoctorReport {
     /// How many findings have this verdict.
     #[must_use]
-    pub fn count(&self, verdict: Verdict) -> usize {
+    pub fn count(&self, verdict: Severity) -> usize {
         self.findings.iter().filter(|finding| finding.verdict == verdict).count()
     }
 
     /// One line per finding and a summary; `paint` colours the verdict.
     #[must_use]
-    pub fn text(&self, paint: impl Fn(Verdict, &str) -> String) -> String {
+    pub fn text(&self, paint: impl Fn(Severity, &str) -> String) -> String {
         let width = self.findings.iter().map(|finding| finding.check.len()).max().unwrap_or(0);
         let mut text = String::new();
         for Finding { verdict, check, what } in &self.findings {
             let word = paint(*verdict, &format!("{:7}", verdict.as_str()));
             text.push_str(&format!("{word}  {check:width$}  {what}\n"));
         }
-        let [failures, warnings] = [Verdict::Failure, Verdict::Warning].map(|verdict| self.count(verdict));
+        let [failures, warnings] = [Severity::Failure, Severity::Warning].map(|verdict| self.count(verdict));
         text.push_str(&match (failures, warnings) {
             (0, 0) => "all checks passed\n".to_owned(),
             (0, warnings) => format!("the relay works; {}\n", counted(warnings, "warning")),
@@ -110,11 +110,11 @@ mod tests {
     #[test]
     fn a_report_has_one_line_per_check_and_a_summary() {
         let findings = vec![ok("a", "fine"), warning("longer", "two\nlines"), failure("b", "bad: run `x`")];
-        let text = Report { findings }.text(|_, word| word.to_owned());
+        let text = DoctorReport { findings }.text(|_, word| word.to_owned());
         assert_eq!(
             text,
             "ok       a       fine\nwarning  longer  two lines\nfailure  b       bad: run `x`\n1 failure, 1 warning\n"
         );
-        assert_eq!(Report::default().text(|_, word| word.to_owned()), "all checks passed\n");
+        assert_eq!(DoctorReport::default().text(|_, word| word.to_owned()), "all checks passed\n");
     }
 }

@@ -67,7 +67,7 @@ impl Operation {
 
 /// A topic as this client sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum TopicState {
     /// Kafka did not describe it; why.
     Unanswered(String),
     /// This client is not authorized to describe it.
@@ -78,7 +78,7 @@ pub enum State {
         creation: Creation,
     },
     /// It exists.
-    Present(Topic),
+    Present(ExistingTopic),
 }
 
 /// When a topic's records expire.
@@ -92,7 +92,7 @@ pub struct Retention {
 
 /// An existing topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Topic {
+pub struct ExistingTopic {
     /// How many partitions.
     pub partitions: usize,
     /// How many of them have no leader.
@@ -132,7 +132,7 @@ pub fn forbidden(name: &str, why: Forbidden) -> Finding {
 
 /// One topic.
 #[must_use]
-pub fn topic(name: &str, of: Use, state: &State, servers: &str) -> Finding {
+pub fn topic(name: &str, of: Use, state: &TopicState, servers: &str) -> Finding {
     let check = of.check();
     let acl = |operation: &str| {
         format!(
@@ -140,16 +140,16 @@ pub fn topic(name: &str, of: Use, state: &State, servers: &str) -> Finding {
         )
     };
     match state {
-        State::Unanswered(reason) => failure(check, format!("cannot describe topic {name}: {reason}")),
-        State::Hidden => {
+        TopicState::Unanswered(reason) => failure(check, format!("cannot describe topic {name}: {reason}")),
+        TopicState::Hidden => {
             failure(check, format!("this client is not authorized to describe topic {name}: {}", acl("Describe")))
         }
-        State::Missing { creation } => creation.judge(name, of, &acl, servers),
-        State::Present(topic) => present(name, of, topic, &acl, servers),
+        TopicState::Missing { creation } => creation.judge(name, of, &acl, servers),
+        TopicState::Present(topic) => present(name, of, topic, &acl, servers),
     }
 }
 
-fn present(name: &str, of: Use, topic: &Topic, acl: &impl Fn(&str) -> String, servers: &str) -> Finding {
+fn present(name: &str, of: Use, topic: &ExistingTopic, acl: &impl Fn(&str) -> String, servers: &str) -> Finding {
     let check = of.check();
     let lacks = |operation: &&Operation| topic.allowed.as_ref().is_some_and(|allowed| !allowed.contains(operation));
     if let Some(operation) = of.needs().iter().find(lacks) {
@@ -268,11 +268,11 @@ pub fn message_size(
 
 #[cfg(test)]
 mod tests {
-    use super::super::report::Verdict::{Failure, Ok, Warning};
+    use super::super::report::Severity::{Failure, Ok, Warning};
     use super::*;
 
-    fn fit() -> Topic {
-        Topic {
+    fn fit() -> ExistingTopic {
+        ExistingTopic {
             partitions: 1,
             leaderless: 0,
             replicas: 1,
@@ -284,18 +284,18 @@ mod tests {
         }
     }
 
-    fn verdict(of: Use, topic: Topic) -> super::super::report::Verdict {
-        super::topic("t", of, &State::Present(topic), "s").verdict
+    fn verdict(of: Use, topic: ExistingTopic) -> super::super::report::Severity {
+        super::topic("t", of, &TopicState::Present(topic), "s").verdict
     }
 
     #[test]
     fn topics_are_judged_by_their_use() {
         assert_eq!(verdict(Use::Events, fit()), Ok);
-        assert_eq!(verdict(Use::Events, Topic { is_compacted: Some(true), ..fit() }), Ok);
-        assert_eq!(verdict(Use::DeadLetters, Topic { is_compacted: Some(true), ..fit() }), Warning);
-        let expires = Topic { retention: Retention { millis: Some(604_800_000), bytes: None }, ..fit() };
+        assert_eq!(verdict(Use::Events, ExistingTopic { is_compacted: Some(true), ..fit() }), Ok);
+        assert_eq!(verdict(Use::DeadLetters, ExistingTopic { is_compacted: Some(true), ..fit() }), Warning);
+        let expires = ExistingTopic { retention: Retention { millis: Some(604_800_000), bytes: None }, ..fit() };
         assert_eq!((verdict(Use::Events, expires.clone()), verdict(Use::DeadLetters, fit())), (Ok, Ok));
-        let told = topic("t", Use::DeadLetters, &State::Present(expires), "s:9092");
+        let told = topic("t", Use::DeadLetters, &TopicState::Present(expires), "s:9092");
         assert_eq!(told.verdict, Warning);
         assert!(
             told.what.contains("for 7 days (retention.ms)") && told.what.contains("retention.ms=-1"),
@@ -303,15 +303,15 @@ mod tests {
             told.what
         );
         assert_eq!(verdict(Use::Positions, fit()), Warning);
-        assert_eq!(verdict(Use::Positions, Topic { is_compacted: Some(true), ..fit() }), Ok);
-        assert_eq!(verdict(Use::Positions, Topic { partitions: 2, ..fit() }), Failure);
-        assert_eq!(verdict(Use::Events, Topic { leaderless: 1, ..fit() }), Warning);
-        assert_eq!(verdict(Use::Events, Topic { min_insync_replicas: Some(2), ..fit() }), Failure);
-        let only = |operation| Topic { allowed: Some([operation].into()), ..fit() };
+        assert_eq!(verdict(Use::Positions, ExistingTopic { is_compacted: Some(true), ..fit() }), Ok);
+        assert_eq!(verdict(Use::Positions, ExistingTopic { partitions: 2, ..fit() }), Failure);
+        assert_eq!(verdict(Use::Events, ExistingTopic { leaderless: 1, ..fit() }), Warning);
+        assert_eq!(verdict(Use::Events, ExistingTopic { min_insync_replicas: Some(2), ..fit() }), Failure);
+        let only = |operation| ExistingTopic { allowed: Some([operation].into()), ..fit() };
         assert_eq!(verdict(Use::Events, only(Operation::Read)), Failure);
         assert_eq!(verdict(Use::Events, only(Operation::Write)), Ok);
         assert_eq!(verdict(Use::Positions, only(Operation::Write)), Failure);
-        assert_eq!(verdict(Use::Events, Topic { allowed: None, max_message_bytes: None, ..fit() }), Ok);
+        assert_eq!(verdict(Use::Events, ExistingTopic { allowed: None, max_message_bytes: None, ..fit() }), Ok);
     }
 
     #[test]

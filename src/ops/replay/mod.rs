@@ -24,9 +24,9 @@ use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use error::ReplayError;
-pub use plan::{Plan, plan};
-pub use progress::Progress;
-pub use report::{Report, Seen};
+pub use plan::{ReplayPlan, plan};
+pub use progress::ReplayProgress;
+pub use report::{ReplayReport, SeenEvent};
 
 use crate::config::Config;
 use crate::driver;
@@ -35,9 +35,9 @@ use crate::telemetry::{Identity, Telemetry};
 
 /// What to replay.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Wanted {
+pub struct ReplayRequest {
     /// Where to start.
-    pub origin: Origin,
+    pub origin: ReplayOrigin,
     /// The earliest commit time, unparsed.
     pub since: Option<String>,
     /// The LSN of the last commit record to read.
@@ -58,12 +58,12 @@ pub struct Wanted {
 
 /// Where a replay starts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Origin {
+pub enum ReplayOrigin {
     /// At a position.
     Position(Position),
     /// At a bookmark.
     Bookmark(String),
-    /// At the position of [`Wanted::since`].
+    /// At the position of [`ReplayRequest::since`].
     #[default]
     Since,
     /// At the oldest row of the outbox tables.
@@ -76,10 +76,10 @@ pub enum Origin {
 /// [`ReplayError::Fault`] if it did not start. The report says how a started replay ended.
 pub async fn run(
     config: &Config,
-    plan: &Plan,
-    progress: &Progress,
+    plan: &ReplayPlan,
+    progress: &ReplayProgress,
     shutdown: CancellationToken,
-) -> Result<Report, ReplayError> {
+) -> Result<ReplayReport, ReplayError> {
     let telemetry = Arc::new(Telemetry::new(Identity::of(config), Instant::now()));
     let started = Instant::now();
     let shown = progress.follow(plan, Arc::clone(&telemetry));
@@ -92,7 +92,7 @@ pub async fn run(
     shown.end();
     let end = ended?;
     let dead_letters = RefusalCode::ALL.iter().zip(end.counters.dead_letters).filter(|(_, count)| *count > 0);
-    Ok(Report {
+    Ok(ReplayReport {
         id: plan.job.replay.id.clone(),
         is_dry_run: plan.is_dry_run,
         is_complete: end.replayed.is_complete && end.outcome.is_ok(),
@@ -104,8 +104,8 @@ pub async fn run(
         events: end.counters.acknowledged,
         dead_letters: dead_letters.map(|(code, count)| (code.to_string(), count)).collect(),
         left_out: end.replayed.left_out,
-        first: end.replayed.first.map(Seen::from),
-        last: end.replayed.last.clone().map(Seen::from),
+        first: end.replayed.first.map(SeenEvent::from),
+        last: end.replayed.last.clone().map(SeenEvent::from),
         seconds: started.elapsed().as_secs_f64(),
         unfinished: end.unfinished.max(plan.job.replay.selection.from),
         last_at: end.replayed.last.map(|last| last.at),

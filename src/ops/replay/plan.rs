@@ -1,18 +1,18 @@
 //! Plans a replay: where it starts and ends, and which slot holds that range.
 
-use super::{Origin, ReplayError, Wanted};
+use super::{ReplayError, ReplayOrigin, ReplayRequest};
 use crate::config::Config;
 use crate::driver::Job;
 use crate::positions::moment;
 use crate::positions::{BookmarkError, bookmark};
 use crate::postgres::Connection;
 use crate::relay::boundary::{Lsn, Position, Timestamp};
-use crate::relay::replay::{Clock, Replay, Selection};
+use crate::relay::replay::{Clock, Replay, ReplaySelection};
 use crate::source::{Feed, Held, OutboxTable, Server, SourceError, held, holder, order_without_time};
 
 /// A replay that can start.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct ReplayPlan {
     pub(crate) job: Job,
     /// The LSN of the last commit record to read.
     pub end: Lsn,
@@ -25,7 +25,7 @@ pub struct Plan {
 ///
 /// # Errors
 /// [`ReplayError`]; [`SourceError::NotHeld`] if no slot holds the position.
-pub fn plan(config: &Config, wanted: &Wanted) -> Result<Plan, ReplayError> {
+pub fn plan(config: &Config, wanted: &ReplayRequest) -> Result<ReplayPlan, ReplayError> {
     // Every event would become a dead letter.
     if let Some(topic) = &wanted.topic
         && let Err(forbidden) = config.relay.destinations().check(topic)
@@ -36,13 +36,18 @@ pub fn plan(config: &Config, wanted: &Wanted) -> Result<Plan, ReplayError> {
     let end = mark_end(&mut control)?;
     let mut time = |text: &Option<String>| text.as_deref().map(|text| moment::parse(&mut control, text)).transpose();
     let (since, until) = (time(&wanted.since)?, time(&wanted.until)?);
-    let selection =
-        Selection { since, until, schemas: wanted.schemas.clone(), keys: wanted.keys.clone(), ..Selection::default() };
-    let plan = if wanted.origin == Origin::Tables {
+    let selection = ReplaySelection {
+        since,
+        until,
+        schemas: wanted.schemas.clone(),
+        keys: wanted.keys.clone(),
+        ..ReplaySelection::default()
+    };
+    let plan = if wanted.origin == ReplayOrigin::Tables {
         of_tables(&mut control, config, wanted, selection)
     } else {
         let from = begin(&mut control, &server, config, wanted, since)?;
-        of_wal(&mut control, wanted, Selection { from, ..selection }, end)
+        of_wal(&mut control, wanted, ReplaySelection { from, ..selection }, end)
     };
     control.close();
     plan
@@ -51,9 +56,9 @@ pub fn plan(config: &Config, wanted: &Wanted) -> Result<Plan, ReplayError> {
 fn of_tables(
     control: &mut Connection,
     config: &Config,
-    wanted: &Wanted,
-    selection: Selection,
-) -> Result<Plan, ReplayError> {
+    wanted: &ReplayRequest,
+    selection: ReplaySelection,
+) -> Result<ReplayPlan, ReplayError> {
     if selection.since.or(selection.until).is_some() {
         for outbox in &config.outboxes {
             let table = OutboxTable::of(outbox);
@@ -64,10 +69,15 @@ fn of_tables(
     }
     let replay = replay(wanted, selection, Clock::Created);
     let job = Job { replay, feed: Feed::Tables };
-    Ok(Plan { job, end: Lsn(0), held_by: None, is_dry_run: wanted.is_dry_run })
+    Ok(ReplayPlan { job, end: Lsn(0), held_by: None, is_dry_run: wanted.is_dry_run })
 }
 
-fn of_wal(control: &mut Connection, wanted: &Wanted, selection: Selection, log_end: Lsn) -> Result<Plan, ReplayError> {
+fn of_wal(
+    control: &mut Connection,
+    wanted: &ReplayRequest,
+    selection: ReplaySelection,
+    log_end: Lsn,
+) -> Result<ReplayPlan, ReplayError> {
     let from = selection.from;
     if from.commit > log_end {
         return Err(BookmarkError::Ahead { wanted: from.commit, end: log_end }.into());
@@ -79,12 +89,12 @@ fn of_wal(control: &mut Connection, wanted: &Wanted, selection: Selection, log_e
         return Err(ReplayError::Backwards { from, to });
     }
     let held_by = holder(&held(control)?, from.commit)?.clone();
-    let replay = replay(wanted, Selection { to, ..selection }, Clock::Committed);
+    let replay = replay(wanted, ReplaySelection { to, ..selection }, Clock::Committed);
     let job = Job { replay, feed: Feed::Wal(from.commit) };
-    Ok(Plan { job, end: to, held_by: Some(held_by), is_dry_run: wanted.is_dry_run })
+    Ok(ReplayPlan { job, end: to, held_by: Some(held_by), is_dry_run: wanted.is_dry_run })
 }
 
-fn replay(wanted: &Wanted, selection: Selection, clock: Clock) -> Replay {
+fn replay(wanted: &ReplayRequest, selection: ReplaySelection, clock: Clock) -> Replay {
     Replay { id: wanted.id.clone(), topic: wanted.topic.clone(), selection, clock }
 }
 
@@ -103,19 +113,19 @@ fn begin(
     control: &mut Connection,
     server: &Server,
     config: &Config,
-    wanted: &Wanted,
+    wanted: &ReplayRequest,
     since: Option<Timestamp>,
 ) -> Result<Position, ReplayError> {
     let first_of = |commit| Position { commit, ordinal: 1 };
     match (&wanted.origin, since) {
-        (Origin::Position(position), _) => Ok(*position),
-        (Origin::Bookmark(name), _) => {
+        (ReplayOrigin::Position(position), _) => Ok(*position),
+        (ReplayOrigin::Bookmark(name), _) => {
             let slot = config.postgres.slot.as_str();
             let found = bookmark::find(control, server, slot, name)?;
             let bookmark::Bookmark { slot, wal_status, .. } = found;
             found.position.map(first_of).ok_or_else(|| ReplayError::Lost { name: name.clone(), slot, wal_status })
         }
-        (Origin::Since, Some(since)) => {
+        (ReplayOrigin::Since, Some(since)) => {
             let system = server.identify(&config.postgres.connect, control)?;
             let moment = moment::at_or_before(control, server, &system.identifier, since)?;
             let Some(moment) = moment else {
@@ -124,6 +134,6 @@ fn begin(
             };
             Ok(first_of(moment.lsn))
         }
-        (Origin::Since | Origin::Tables, _) => Ok(Position::default()),
+        (ReplayOrigin::Since | ReplayOrigin::Tables, _) => Ok(Position::default()),
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use indicatif::ProgressBar;
 use tokio::task::JoinHandle;
 
-use super::Plan;
+use super::ReplayPlan;
 use crate::relay::boundary::Lsn;
 use crate::source::Feed;
 use crate::telemetry::Telemetry;
@@ -18,7 +18,7 @@ const TICK: Duration = Duration::from_millis(200);
 
 /// Where progress is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
+pub enum ReplayProgress {
     /// On an updating line of stderr.
     Shown,
     /// Nowhere.
@@ -31,14 +31,14 @@ pub(super) struct Following {
     task: Option<JoinHandle<()>>,
 }
 
-impl Progress {
+impl ReplayProgress {
     /// Progress that is shown if stderr is a terminal.
     #[must_use]
     pub fn stderr() -> Self {
         if std::io::stderr().is_terminal() { Self::Shown } else { Self::Silent }
     }
 
-    pub(super) fn follow(self, plan: &Plan, telemetry: Arc<Telemetry>) -> Following {
+    pub(super) fn follow(self, plan: &ReplayPlan, telemetry: Arc<Telemetry>) -> Following {
         if self == Self::Silent {
             return Following { bar: ProgressBar::hidden(), task: None };
         }

@@ -16,7 +16,7 @@ const KEY_CHARS: usize = 100;
 
 /// The result of a replay.
 #[derive(Debug)]
-pub struct Report {
+pub struct ReplayReport {
     /// The replay's id, header `outbox-replay`.
     pub id: String,
     /// Whether it was a dry run, which publishes nothing.
@@ -40,9 +40,9 @@ pub struct Report {
     /// Events that were not selected.
     pub left_out: u64,
     /// The first event.
-    pub first: Option<Seen>,
+    pub first: Option<SeenEvent>,
     /// The last event.
-    pub last: Option<Seen>,
+    pub last: Option<SeenEvent>,
     /// How long it took.
     pub seconds: f64,
     /// The first position that may not have been published.
@@ -55,7 +55,7 @@ pub struct Report {
 
 /// The parts of an event shown in a report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Seen {
+pub struct SeenEvent {
     /// Header `outbox-position`.
     pub position: String,
     /// Its commit time; for a row of a table, its created_at.
@@ -66,7 +66,7 @@ pub struct Seen {
     pub key: Option<String>,
 }
 
-impl From<Sighting> for Seen {
+impl From<Sighting> for SeenEvent {
     fn from(sighting: Sighting) -> Self {
         let key = sighting.key.map(|key| String::from_utf8_lossy(&key).chars().take(KEY_CHARS).collect());
         let (position, time) = (sighting.position.to_string(), sighting.at.to_string());
@@ -74,7 +74,7 @@ impl From<Sighting> for Seen {
     }
 }
 
-impl fmt::Display for Seen {
+impl fmt::Display for SeenEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} of {}", self.position, self.time)?;
         if let Some(schema) = &self.schema {
@@ -98,13 +98,13 @@ struct Json<'a> {
     events: u64,
     dead_letters: &'a BTreeMap<String, u64>,
     left_out: u64,
-    first: Option<&'a Seen>,
-    last: Option<&'a Seen>,
+    first: Option<&'a SeenEvent>,
+    last: Option<&'a SeenEvent>,
     seconds: f64,
     go_on: Option<&'a str>,
 }
 
-impl Report {
+impl ReplayReport {
     /// As one line of JSON; `go_on` is the command that resumes the replay.
     #[must_use]
     pub fn json(&self, go_on: Option<&str>) -> String {

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use super::codec::{Codec, RowColumn};
-use super::outbox::{Layout, Route, RoutePart};
+use super::outbox::{Layout, ResolvedRouting, RoutePart};
 use super::pgoutput::{Tuple, Value};
 use super::role::Role;
 use super::span_context;
@@ -58,14 +58,14 @@ impl Event<'_> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Withheld {
     /// Which part.
-    pub part: Part,
+    pub part: EventPart,
     /// Its size in bytes, if known.
     pub bytes: usize,
 }
 
 /// A part of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum EventPart {
     /// The payload.
     Payload,
     /// Another column, by the role it is read for.
@@ -121,8 +121,8 @@ impl<'a> RowReader<'_, 'a> {
             id: self.text(layout, Role::Id).unwrap_or_default(),
             schema,
             topic: match &layout.route {
-                Route::Contract => self.string(layout, Role::Topic),
-                Route::Template(parts) => self.template(parts),
+                ResolvedRouting::Contract => self.string(layout, Role::Topic),
+                ResolvedRouting::Template(parts) => self.template(parts),
             },
             key: self.key(layout),
             payload: self.payload(layout),
@@ -132,7 +132,7 @@ impl<'a> RowReader<'_, 'a> {
             timestamp: self.timestamp(layout, Role::Timestamp),
             style: layout.form.style,
             is_topic_fixed: layout.route.is_fixed(),
-            has_contract: layout.route == Route::Contract,
+            has_contract: layout.route == ResolvedRouting::Contract,
             withheld: None,
         }
     }
@@ -232,9 +232,9 @@ impl<'a> RowReader<'_, 'a> {
     /// Records that a value was too large; of several, the payload, otherwise the first.
     fn withhold<T>(&mut self, column: &str, bytes: usize) -> Option<T> {
         if column == Role::Payload.as_str() || column == Role::PayloadBytes.as_str() {
-            self.withheld = Some(Withheld { part: Part::Payload, bytes });
+            self.withheld = Some(Withheld { part: EventPart::Payload, bytes });
         }
-        self.withheld.get_or_insert_with(|| Withheld { part: Part::Column(column.to_owned()), bytes });
+        self.withheld.get_or_insert_with(|| Withheld { part: EventPart::Column(column.to_owned()), bytes });
         None
     }
 

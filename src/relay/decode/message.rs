@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::event::{Event, Part, Withheld, undecodable};
+use super::event::{Event, EventPart, Withheld, undecodable};
 use super::text::Text;
 use crate::relay::boundary::Refusal;
 
@@ -62,7 +62,7 @@ pub fn from_message(content: &[u8]) -> (Event<'_>, Option<Refusal>) {
 /// A logical message with the prefix `outbox` that was too large to read, so it is unknown whether it is an event.
 #[must_use]
 pub fn of_long_message<'a>(bytes: usize) -> (Event<'a>, Option<Refusal>) {
-    (Event { withheld: Some(Withheld { part: Part::Message, bytes }), ..Event::default() }, None)
+    (Event { withheld: Some(Withheld { part: EventPart::Message, bytes }), ..Event::default() }, None)
 }
 
 /// A JSON value with its surrounding white space, which a parser skips but the writer wrote.

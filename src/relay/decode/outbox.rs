@@ -6,7 +6,7 @@
 use super::codec::{Codec, PLAIN_TYPES, RowColumn, Unreadable, fitting_types, type_name};
 use super::layout_error::LayoutError;
 use super::pgoutput::Relation;
-use super::rendering::{Form, Rendering};
+use super::rendering::{Rendering, ResolvedRendering};
 use super::role::Role;
 use super::text_encoding::Encoding;
 use crate::relay::boundary::ColumnType;
@@ -150,11 +150,11 @@ pub struct Layout {
     /// The column for each role.
     pub roles: [Option<RowColumn>; Role::COUNT],
     /// How the topic is found.
-    pub route: Route,
+    pub route: ResolvedRouting,
     /// Columns placed in headers: the column and the header name.
     pub headers: Vec<(RowColumn, String)>,
     /// How the events are written in records.
-    pub form: Form,
+    pub form: ResolvedRendering,
     /// How many columns a row has.
     pub width: usize,
     /// Why none of the rows can be published: the mismatch with the configuration.
@@ -165,14 +165,14 @@ pub struct Layout {
 
 /// [`Routing`] with its columns resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Route {
+pub enum ResolvedRouting {
     /// The row's topic, otherwise its schema version's.
     Contract,
     /// Literals and columns with their names.
     Template(Vec<RoutePart>),
 }
 
-impl Route {
+impl ResolvedRouting {
     /// Whether no row changes the topic.
     pub(crate) fn is_fixed(&self) -> bool {
         matches!(self, Self::Template(parts) if parts.iter().all(|part| matches!(part, RoutePart::Literal(_))))
@@ -246,7 +246,7 @@ impl Layout {
             };
         }
         let route = match &outbox.routing {
-            Routing::Contract => Route::Contract,
+            Routing::Contract => ResolvedRouting::Contract,
             Routing::Template(parts) => {
                 let mut found = Vec::with_capacity(parts.len());
                 for part in parts {
@@ -258,14 +258,14 @@ impl Layout {
                         },
                     });
                 }
-                Route::Template(found)
+                ResolvedRouting::Template(found)
             }
         };
         let mut headers = Vec::with_capacity(outbox.header_columns.len());
         for (column, header) in &outbox.header_columns {
             headers.extend(resolver.plain(column, HEADER)?.map(|slot| (slot, header.clone())));
         }
-        let mut form = Form::of(&outbox.rendering);
+        let mut form = ResolvedRendering::of(&outbox.rendering);
         for (column, member) in &outbox.rendering.envelope_columns {
             form.envelope.extend(resolver.plain(column, MEMBER)?.map(|slot| (slot, member.clone())));
         }
@@ -278,8 +278,8 @@ impl Layout {
     /// The indexes of columns whose values can be read only if the server sends them as text.
     pub fn foreign(&self) -> impl Iterator<Item = usize> {
         let parts = match &self.route {
-            Route::Contract => &[][..],
-            Route::Template(parts) => parts,
+            ResolvedRouting::Contract => &[][..],
+            ResolvedRouting::Template(parts) => parts,
         };
         let parts = parts.iter().filter_map(|part| match part {
             RoutePart::Literal(_) => None,

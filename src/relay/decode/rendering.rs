@@ -45,7 +45,7 @@ pub struct Rendering {
 
 /// A [`Rendering`] with its columns resolved.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Form {
+pub struct ResolvedRendering {
     /// The header style; `None`: the relay's.
     pub style: Option<HeaderStyle>,
     /// Columns placed beside the payload: the column and the member.
@@ -56,7 +56,7 @@ pub struct Form {
     empty_is_tombstone: bool,
 }
 
-impl Form {
+impl ResolvedRendering {
     /// Without the columns of the envelope.
     pub(super) fn of(rendering: &Rendering) -> Self {
         let Rendering { style, key, value, expands_json, empty_is_tombstone, envelope_columns: _ } = *rendering;

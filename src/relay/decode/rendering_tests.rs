@@ -2,8 +2,8 @@ use super::*;
 
 const TEXT: Codec = Codec::Utf8;
 
-fn form(edit: impl FnOnce(&mut Form)) -> Form {
-    let mut form = Form { value: Converter::Json, key: Converter::Json, ..Form::default() };
+fn form(edit: impl FnOnce(&mut ResolvedRendering)) -> ResolvedRendering {
+    let mut form = ResolvedRendering { value: Converter::Json, key: Converter::Json, ..ResolvedRendering::default() };
     edit(&mut form);
     form
 }
@@ -32,8 +32,8 @@ fn a_json_key_is_quoted_unless_it_is_a_number_or_a_boolean() {
         assert_eq!(text(key).as_deref(), Some(expected));
     }
     assert_eq!(text(form(|_| {}).key(TEXT, None)).as_deref(), Some("null"));
-    assert_eq!(text(Form::default().key(TEXT, Some(Text::Borrowed(b"1")))).as_deref(), Some("1"));
-    assert!(Form::default().key(TEXT, None).is_none());
+    assert_eq!(text(ResolvedRendering::default().key(TEXT, Some(Text::Borrowed(b"1")))).as_deref(), Some("1"));
+    assert!(ResolvedRendering::default().key(TEXT, None).is_none());
 }
 
 #[test]
@@ -48,7 +48,8 @@ fn a_json_value_is_a_string_unless_it_is_expanded() {
         ("{broken", r#""{broken""#, r#""{broken""#),
         ("", r#""""#, r#""""#),
     ] {
-        let value = |form: &Form| text(form.value(TEXT, Some(Text::Borrowed(payload.as_bytes())), Vec::new()));
+        let value =
+            |form: &ResolvedRendering| text(form.value(TEXT, Some(Text::Borrowed(payload.as_bytes())), Vec::new()));
         assert_eq!(value(&plain).as_deref(), Some(as_string), "{payload}");
         assert_eq!(value(&expanded).as_deref(), Some(as_json), "{payload}");
     }
@@ -89,5 +90,5 @@ fn an_empty_payload_is_a_tombstone_only_if_it_is_asked_for() {
             assert_eq!(form.value(codec, payload, Vec::new()).is_none(), is_tombstone);
         }
     }
-    assert!(Form::default().is_plain());
+    assert!(ResolvedRendering::default().is_plain());
 }

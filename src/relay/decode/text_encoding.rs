@@ -18,12 +18,12 @@ pub enum Encoding {
     /// `SQL_ASCII`: Postgres checks nothing. What is valid UTF-8 is text.
     Unchecked,
     /// Postgres's name of the encoding, and how to decode it.
-    Converted(&'static str, Table),
+    Converted(&'static str, CharacterSet),
 }
 
 /// How the bytes of an encoding map to characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Table {
+pub enum CharacterSet {
     /// ISO 8859-1, each byte a character.
     Latin1,
     /// ISO 8859-9: six characters differ from ISO 8859-1.
@@ -60,11 +60,11 @@ impl Encoding {
         let (name, table) = match server_encoding {
             "UTF8" => return Some(Self::Utf8),
             "SQL_ASCII" => return Some(Self::Unchecked),
-            "LATIN1" => ("LATIN1", Table::Latin1),
-            "LATIN5" => ("LATIN5", Table::Latin5),
+            "LATIN1" => ("LATIN1", CharacterSet::Latin1),
+            "LATIN5" => ("LATIN5", CharacterSet::Latin5),
             other => {
                 let (name, table) = STANDARD.iter().find(|(name, _)| *name == other)?;
-                (*name, Table::Standard(table))
+                (*name, CharacterSet::Standard(table))
             }
         };
         Some(Self::Converted(name, table))
@@ -85,9 +85,9 @@ impl Encoding {
     pub fn decode(self, bytes: &[u8]) -> Option<Cow<'_, str>> {
         let Self::Converted(name, table) = self else { return std::str::from_utf8(bytes).ok().map(Cow::Borrowed) };
         match table {
-            Table::Latin1 => Some(table::mem::decode_latin1(bytes)),
-            Table::Latin5 => Some(renamed(table::mem::decode_latin1(bytes), LATIN5)),
-            Table::Standard(table) => match table.decode_without_bom_handling_and_without_replacement(bytes) {
+            CharacterSet::Latin1 => Some(table::mem::decode_latin1(bytes)),
+            CharacterSet::Latin5 => Some(renamed(table::mem::decode_latin1(bytes), LATIN5)),
+            CharacterSet::Standard(table) => match table.decode_without_bom_handling_and_without_replacement(bytes) {
                 Some(text) => Some(renamed(text, deviations(name))),
                 None => by_character(name, table, bytes),
             },
@@ -106,9 +106,9 @@ impl Encoding {
             text.chars().map(|character| find(character).unwrap_or(character)).collect()
         };
         let bytes = match table {
-            Table::Latin1 => one_byte_each(text)?,
-            Table::Latin5 => one_byte_each(&back(LATIN5))?,
-            Table::Standard(table) => table.encode(&back(deviations(name))).0.into_owned(),
+            CharacterSet::Latin1 => one_byte_each(text)?,
+            CharacterSet::Latin5 => one_byte_each(&back(LATIN5))?,
+            CharacterSet::Standard(table) => table.encode(&back(deviations(name))).0.into_owned(),
         };
         // A character that the encoding lacks comes back as something else.
         (self.decode(&bytes)? == text).then_some(Cow::Owned(bytes))

@@ -28,13 +28,13 @@ struct Entry {
     committed_at: Timestamp,
     position: Position,
     contract: ContractNumber,
-    kind: Kind,
+    kind: RecordKind,
     settled: bool,
 }
 
 /// How a record relates to its contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum RecordKind {
     /// An event as its contract promises.
     Record,
     /// An event that violates its contract and is published anyway.
@@ -59,7 +59,7 @@ pub struct Settled {
     /// Its contract.
     pub contract: ContractNumber,
     /// How it relates to its contract.
-    pub kind: Kind,
+    pub kind: RecordKind,
 }
 
 /// How much is in flight.
@@ -79,7 +79,7 @@ impl Ledger {
         bytes: usize,
         committed_at: Timestamp,
         position: Position,
-        (contract, kind): (ContractNumber, Kind),
+        (contract, kind): (ContractNumber, RecordKind),
     ) -> Ticket {
         let ticket = self.next_ticket();
         self.entries.push_back(Entry { bytes, committed_at, position, contract, kind, settled: false });
@@ -98,7 +98,7 @@ impl Ledger {
     ///
     /// # Panics
     /// If the ticket is not open.
-    pub fn reclassify(&mut self, ticket: Ticket, kind: Kind) {
+    pub fn reclassify(&mut self, ticket: Ticket, kind: RecordKind) {
         self.open_entry(ticket).expect("a returned record has an open ticket").kind = kind;
     }
 
@@ -186,7 +186,7 @@ impl Ledger {
 
     /// The records in flight from the oldest: their contracts and commit times. Dead letters are left out.
     pub fn in_flight(&self) -> impl Iterator<Item = (ContractNumber, Timestamp)> + '_ {
-        let is_record = |entry: &&Entry| !entry.settled && entry.kind != Kind::DeadLetter;
+        let is_record = |entry: &&Entry| !entry.settled && entry.kind != RecordKind::DeadLetter;
         self.entries.iter().filter(is_record).map(|entry| (entry.contract, entry.committed_at))
     }
 
@@ -220,7 +220,7 @@ mod tests {
 
     fn issue(ledger: &mut Ledger) -> Ticket {
         let ordinal = ledger.next_ticket().0 + 1;
-        ledger.issue(10, Timestamp(0), Position { commit: Lsn(1), ordinal }, (ContractNumber::NONE, Kind::Record))
+        ledger.issue(10, Timestamp(0), Position { commit: Lsn(1), ordinal }, (ContractNumber::NONE, RecordKind::Record))
     }
 
     #[test]
@@ -242,15 +242,15 @@ mod tests {
         let mut ledger = Ledger::default();
         let contract = ContractNumber::nth(3).expect("within the limit");
         let at = |ordinal| Position { commit: Lsn(1), ordinal };
-        let first = ledger.issue(10, Timestamp(5), at(1), (contract, Kind::Record));
-        ledger.issue(10, Timestamp(6), at(2), (contract, Kind::DeadLetter));
-        let third = ledger.issue(10, Timestamp(7), at(3), (ContractNumber::NONE, Kind::Violating));
+        let first = ledger.issue(10, Timestamp(5), at(1), (contract, RecordKind::Record));
+        ledger.issue(10, Timestamp(6), at(2), (contract, RecordKind::DeadLetter));
+        let third = ledger.issue(10, Timestamp(7), at(3), (ContractNumber::NONE, RecordKind::Violating));
         let in_flight: Vec<_> = ledger.in_flight().collect();
         assert_eq!(in_flight, [(contract, Timestamp(5)), (ContractNumber::NONE, Timestamp(7))], "without the letter");
-        ledger.reclassify(first, Kind::DeadLetter);
+        ledger.reclassify(first, RecordKind::DeadLetter);
         let settled = ledger.settle(first);
-        assert_eq!((settled.contract, settled.kind), (contract, Kind::DeadLetter));
-        assert_eq!(ledger.settle(third).kind, Kind::Violating);
+        assert_eq!((settled.contract, settled.kind), (contract, RecordKind::DeadLetter));
+        assert_eq!(ledger.settle(third).kind, RecordKind::Violating);
         assert_eq!(ledger.in_flight().count(), 0);
     }
 

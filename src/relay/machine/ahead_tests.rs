@@ -4,10 +4,10 @@ use super::*;
 use crate::relay::Settings;
 use crate::relay::boundary::{Answer, Batch, Lsn, SchemaVersion};
 use crate::relay::publish::publisher::Offer;
-use crate::source::frames::{Relation, Writer};
+use crate::source::frames::{FrameWriter, RelationFrame};
 
-fn relation() -> Relation {
-    Relation::outbox_event(&[
+fn relation() -> RelationFrame {
+    RelationFrame::outbox_event(&[
         ("id", 2_950),
         ("schema_name", 25),
         ("schema_version", 25),
@@ -19,7 +19,7 @@ fn relation() -> Relation {
 
 /// A core that was given these rows: schema, topic, payload.
 fn core(rows: &[(&str, &str, &str)]) -> Core {
-    let mut writer = Writer { bytes: Vec::new(), commit: Lsn(100), committed_at: 0 };
+    let mut writer = FrameWriter { bytes: Vec::new(), commit: Lsn(100), committed_at: 0 };
     writer.begin().expect("short");
     writer.relation(&relation()).expect("short");
     for (schema, topic, payload) in rows {

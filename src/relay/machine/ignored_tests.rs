@@ -4,11 +4,11 @@ use crate::relay::boundary::{Batch, Lsn};
 use crate::relay::limits::IGNORED_TABLES_MAX;
 use crate::relay::{Core, Idle, Settings};
 use crate::source::TableName;
-use crate::source::frames::{Relation, Writer};
+use crate::source::frames::{FrameWriter, RelationFrame};
 
-fn table(oid: u32) -> Relation {
+fn table(oid: u32) -> RelationFrame {
     let table = TableName { schema: "shop".to_owned(), name: format!("table_{oid}") };
-    Relation { oid, table, ..Relation::outbox_event(&[("id", 2_950)]) }
+    RelationFrame { oid, table, ..RelationFrame::outbox_event(&[("id", 2_950)]) }
 }
 
 fn core() -> Core {
@@ -17,7 +17,7 @@ fn core() -> Core {
 
 /// Streams a transaction with a row of each of these tables; returns what is reported.
 fn stream(core: &mut Core, commit: Lsn, oids: &[u32]) -> Vec<String> {
-    let mut writer = Writer { bytes: Vec::new(), commit, committed_at: 0 };
+    let mut writer = FrameWriter { bytes: Vec::new(), commit, committed_at: 0 };
     writer.begin().expect("short");
     for oid in oids {
         writer.relation(&table(*oid)).expect("short");

@@ -22,7 +22,7 @@ use super::decode::{event, message};
 use super::delivery::ledger::{Owed, Settled};
 use super::halt::{Halt, Idle};
 use super::publish::encode::Encoder;
-use super::publish::publisher::{Offer, Origin, Publisher};
+use super::publish::publisher::{EventOrigin, Offer, Publisher};
 use super::replay::{Replay, Replaying};
 use super::resume::Guard;
 use super::settings::Settings;
@@ -370,11 +370,11 @@ impl Core {
             let idle = match (decoded, &mut self.replaying) {
                 (None, _) => None,
                 (Some((table, (event, refusal))), None) => {
-                    let origin = Origin { position, committed_at, table };
+                    let origin = EventOrigin { position, committed_at, table };
                     self.publisher.publish(&self.encoder, origin, (&event, refusal), now, offer)?
                 }
                 (Some((table, decoded)), Some(replaying)) => {
-                    let origin = Origin { position, committed_at, table };
+                    let origin = EventOrigin { position, committed_at, table };
                     replaying.publish(&mut self.publisher, &self.encoder, origin, decoded, now, offer)?
                 }
             };

@@ -7,9 +7,9 @@ use super::encode::{self, ContractHeaders, RowHeaders};
 use crate::relay::boundary::OnRejected;
 use crate::relay::boundary::Wait;
 use crate::relay::boundary::{ContractNumber, NamedBy, OnViolation, Record, Refusal, RefusalCode, TopicSettings};
-use crate::relay::decode::event::{Event, Part, Withheld};
+use crate::relay::decode::event::{Event, EventPart, Withheld};
 use crate::relay::route::destination::Destinations;
-use crate::relay::route::metadata_cache::{Contract, MetadataCache};
+use crate::relay::route::metadata_cache::{KnownContract, MetadataCache};
 use crate::relay::route::payload::Checks;
 use crate::relay::route::topic_name;
 
@@ -20,8 +20,8 @@ const SCHEMA_NAME_BYTES: usize = 1_024;
 const CHECKED_FIRST_BYTES: usize = 16 * 1024;
 
 /// What is known of an event, and its own headers.
-pub(crate) struct Known<'a> {
-    pub(crate) contract: Option<Arc<Contract>>,
+pub(crate) struct KnownEvent<'a> {
+    pub(crate) contract: Option<Arc<KnownContract>>,
     row_headers: RowHeaders<'a>,
     /// The URI of the unregistered schema version that the event names, for a redrive of its dead letter.
     unregistered: Option<String>,
@@ -29,7 +29,7 @@ pub(crate) struct Known<'a> {
     violation: Option<String>,
 }
 
-impl<'a> Known<'a> {
+impl<'a> KnownEvent<'a> {
     pub(crate) const fn new(row_headers: RowHeaders<'a>) -> Self {
         Self { contract: None, row_headers, unregistered: None, violation: None }
     }
@@ -70,7 +70,7 @@ impl<'a> Known<'a> {
 }
 
 /// Why an event can't go on to its topic.
-pub(crate) enum Stop {
+pub(crate) enum NotPublishable {
     /// An answer is missing.
     Wait,
     /// It can't be published, and what happens to it.
@@ -108,7 +108,7 @@ impl OnRejected {
     }
 }
 
-impl From<Wait> for Stop {
+impl From<Wait> for NotPublishable {
     fn from(_: Wait) -> Self {
         Self::Wait
     }
@@ -122,13 +122,13 @@ pub(crate) fn check(
     destinations: &Destinations,
     on_rejected: OnRejected,
     event: &Event<'_>,
-    known: &mut Known<'_>,
+    known: &mut KnownEvent<'_>,
     now: Instant,
-) -> Result<usize, Stop> {
+) -> Result<usize, NotPublishable> {
     let fate = on_rejected.fate();
     let contract = contract(metadata, fate, event, known, now);
-    if let Err(Stop::Wait) = contract {
-        return Err(Stop::Wait);
+    if let Err(NotPublishable::Wait) = contract {
+        return Err(NotPublishable::Wait);
     }
     let bytes = event.payload.as_ref().map_or(0, |payload| payload.len());
     if contract.is_ok() && event.withheld.is_none() && bytes <= CHECKED_FIRST_BYTES {
@@ -140,12 +140,12 @@ pub(crate) fn check(
         Err(stop) => Err(stop),
     };
     match (&destination, &event.withheld) {
-        (Err(Stop::Wait), _) => return Err(Stop::Wait),
+        (Err(NotPublishable::Wait), _) => return Err(NotPublishable::Wait),
         // Looked up anyway: its dead letter names its topic.
-        (_, Some(withheld)) => return Err(Stop::Refused(withheld.refusal(), withheld.fate(fate))),
+        (_, Some(withheld)) => return Err(NotPublishable::Refused(withheld.refusal(), withheld.fate(fate))),
         // Too large whatever it says.
         (Ok(limit), None) if bytes > *limit => return Ok(*limit),
-        (Ok(_) | Err(Stop::Refused(..)), None) => {}
+        (Ok(_) | Err(NotPublishable::Refused(..)), None) => {}
     }
     check_payload(checks, on_rejected, event, known)?;
     destination
@@ -156,10 +156,10 @@ fn contract(
     metadata: &mut MetadataCache,
     fate: Fate,
     event: &Event<'_>,
-    known: &mut Known<'_>,
+    known: &mut KnownEvent<'_>,
     now: Instant,
-) -> Result<(), Stop> {
-    let unknown = |detail| Stop::Refused(Refusal { code: RefusalCode::UnknownSchema, detail }, fate);
+) -> Result<(), NotPublishable> {
+    let unknown = |detail| NotPublishable::Refused(Refusal { code: RefusalCode::UnknownSchema, detail }, fate);
     if !event.has_contract {
         return Ok(());
     }
@@ -214,7 +214,7 @@ pub(crate) fn topic_ahead<'a>(
 }
 
 /// Who names the topic of an event.
-fn named_by(topic: &str, event: &Event<'_>, contract: Option<&Contract>) -> NamedBy {
+fn named_by(topic: &str, event: &Event<'_>, contract: Option<&KnownContract>) -> NamedBy {
     let of_contract = contract.and_then(|contract| contract.schema_version.topic.as_deref());
     if event.is_topic_fixed || of_contract == Some(topic) { NamedBy::Owner } else { NamedBy::Row }
 }
@@ -225,10 +225,10 @@ fn destination(
     destinations: &Destinations,
     fate: Fate,
     event: &Event<'_>,
-    known: &Known<'_>,
+    known: &KnownEvent<'_>,
     now: Instant,
-) -> Result<usize, Stop> {
-    let refused = |code, detail| Stop::Refused(Refusal { code, detail }, fate);
+) -> Result<usize, NotPublishable> {
+    let refused = |code, detail| NotPublishable::Refused(Refusal { code, detail }, fate);
     let Some(topic) = known.topic(event) else {
         let detail = "neither the row nor its schema version names a topic".to_owned();
         return Err(refused(RefusalCode::NoTopic, detail));
@@ -245,7 +245,7 @@ fn destination(
     let settings = || known.contract.as_ref().map(|contract| contract.schema_version.topic_settings.clone());
     let named_by = named_by(topic, event, known.contract.as_deref());
     let topic = metadata.topic(topic, || settings().unwrap_or_default(), named_by, now)?;
-    topic.map(|topic| topic.max_message_bytes).map_err(|refusal| Stop::Refused(refusal, fate))
+    topic.map(|topic| topic.max_message_bytes).map_err(|refusal| NotPublishable::Refused(refusal, fate))
 }
 
 /// Checks the payload against its contract's schema, if there is one.
@@ -253,13 +253,13 @@ fn check_payload(
     checks: &mut Checks,
     on_rejected: OnRejected,
     event: &Event<'_>,
-    known: &mut Known<'_>,
-) -> Result<(), Stop> {
+    known: &mut KnownEvent<'_>,
+) -> Result<(), NotPublishable> {
     let Some(contract) = &known.contract else { return Ok(()) };
     let violation = checks.violation(&contract.check, &contract.schema_version.id, event.payload.as_deref());
     let Some(detail) = violation else { return Ok(()) };
     match on_rejected.fate_of_violation(contract.schema_version.on_violation) {
-        Some(fate) => Err(Stop::Refused(Refusal { code: RefusalCode::ContractViolation, detail }, fate)),
+        Some(fate) => Err(NotPublishable::Refused(Refusal { code: RefusalCode::ContractViolation, detail }, fate)),
         None => {
             known.violation = Some(detail);
             Ok(())
@@ -270,9 +270,9 @@ fn check_payload(
 impl Withheld {
     fn refusal(&self) -> Refusal {
         let what = match &self.part {
-            Part::Payload => "payload has",
-            Part::Column(column) => &format!("{column} has"),
-            Part::Message => "it is a logical message of",
+            EventPart::Payload => "payload has",
+            EventPart::Column(column) => &format!("{column} has"),
+            EventPart::Message => "it is a logical message of",
         };
         let detail = format!(
             "{what} {} bytes, more than the relay reads of a row (message.max.bytes in [kafka] properties, by default 64 MiB)",
@@ -285,16 +285,16 @@ impl Withheld {
     /// with it.
     const fn fate(&self, fate: Fate) -> Fate {
         match self.part {
-            Part::Payload | Part::Column(_) => fate,
-            Part::Message => Fate::DeadLetter,
+            EventPart::Payload | EventPart::Column(_) => fate,
+            EventPart::Message => Fate::DeadLetter,
         }
     }
 
     /// The size of the value missing from the dead letter; 0 if something else is missing.
     pub(crate) const fn omitted(&self) -> usize {
         match self.part {
-            Part::Payload | Part::Message => self.bytes,
-            Part::Column(_) => 0,
+            EventPart::Payload | EventPart::Message => self.bytes,
+            EventPart::Column(_) => 0,
         }
     }
 }
@@ -323,9 +323,9 @@ mod tests {
     #[test]
     fn case_38_an_oversized_row_can_stop_the_relay_but_an_oversized_message_cannot() {
         for (part, fate, detail) in [
-            (Part::Payload, Fate::Halt, "payload has 7 bytes, "),
-            (Part::Column("key".to_owned()), Fate::Halt, "key has 7 bytes, "),
-            (Part::Message, Fate::DeadLetter, "it is a logical message of 7 bytes, "),
+            (EventPart::Payload, Fate::Halt, "payload has 7 bytes, "),
+            (EventPart::Column("key".to_owned()), Fate::Halt, "key has 7 bytes, "),
+            (EventPart::Message, Fate::DeadLetter, "it is a logical message of 7 bytes, "),
         ] {
             let withheld = Withheld { part, bytes: 7 };
             assert_eq!(withheld.fate(Fate::Halt), fate, "{withheld:?}");

@@ -11,11 +11,11 @@ use crate::relay::boundary::{
     TopicSettings, Verdict,
 };
 use crate::relay::decode::event::{Event, Withheld};
-use crate::relay::delivery::ledger::{Kind, Ledger, Owed, Settled};
+use crate::relay::delivery::ledger::{Ledger, Owed, RecordKind, Settled};
 use crate::relay::delivery::retry_queue::RetryQueue;
 use crate::relay::halt::{Halt, Idle};
 use crate::relay::limits::{NOTICES_MAX, SPAN_WINDOWS};
-use crate::relay::publish::check::{self, Fate, Known, Stop, too_large};
+use crate::relay::publish::check::{self, Fate, KnownEvent, NotPublishable, too_large};
 use crate::relay::report::{Counters, Disposition, Notice};
 use crate::relay::route::destination::{Destinations, dead_letter_settings};
 use crate::relay::route::metadata_cache::MetadataCache;
@@ -44,7 +44,7 @@ enum RefusedBy {
 
 /// Where an event comes from.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Origin<'a> {
+pub(crate) struct EventOrigin<'a> {
     pub(crate) position: Position,
     pub(crate) committed_at: Timestamp,
     pub(crate) table: &'a str,
@@ -144,7 +144,7 @@ impl Publisher {
         match self.settings.on_rejected.fate() {
             Fate::Halt => self.halt = Some(Halt::Refused { position, table: None, refusal }),
             Fate::DeadLetter => {
-                self.ledger.reclassify(ticket, Kind::DeadLetter);
+                self.ledger.reclassify(ticket, RecordKind::DeadLetter);
                 self.note(position, None, &refusal, Disposition::DeadLetter);
                 let dead_letter = self.dead_letter(record, &refusal, RefusedBy::Kafka);
                 self.retries.push_dead_letter(ticket, dead_letter);
@@ -228,7 +228,7 @@ impl Publisher {
     pub(crate) fn publish(
         &mut self,
         encoder: &Encoder,
-        origin: Origin<'_>,
+        origin: EventOrigin<'_>,
         (event, refusal): (&Event<'_>, Option<Refusal>),
         now: Instant,
         offer: &mut impl FnMut(Ticket, &Record<'_>) -> Offer,
@@ -239,16 +239,16 @@ impl Publisher {
             Err(refusal) => (RowHeaders::unparsed(event.headers.as_deref()), Some(refusal)),
         };
         let fate = self.settings.on_rejected.fate();
-        let mut known = Known::new(row_headers);
+        let mut known = KnownEvent::new(row_headers);
         let checked = match refusal.or(malformed) {
-            Some(refusal) => Err(Stop::Refused(refusal, fate)),
+            Some(refusal) => Err(NotPublishable::Refused(refusal, fate)),
             None => {
                 self.checks.begin(origin.position);
                 let Self { metadata, checks, destinations, settings, .. } = self;
                 check::check(metadata, checks, destinations, settings.on_rejected, event, &mut known, now)
             }
         };
-        if let Err(Stop::Wait) = checked {
+        if let Err(NotPublishable::Wait) = checked {
             return Ok(Some(Idle::Answer));
         }
         let stamps = Stamps::new(origin.position, event.created_at.unwrap_or(origin.committed_at));
@@ -265,10 +265,10 @@ impl Publisher {
             self.dropped.tell(origin.table, known.number(), || known.schema_version(), names);
         }
         let size = encode::size(&record);
-        let kind = if known.violation().is_some() { Kind::Violating } else { Kind::Record };
+        let kind = if known.violation().is_some() { RecordKind::Violating } else { RecordKind::Record };
         let (refusal, fate, by) = match checked {
-            Err(Stop::Refused(refusal, fate)) => (refusal, fate, RefusedBy::Core),
-            Err(Stop::Wait) => return Ok(Some(Idle::Answer)),
+            Err(NotPublishable::Refused(refusal, fate)) => (refusal, fate, RefusedBy::Core),
+            Err(NotPublishable::Wait) => return Ok(Some(Idle::Answer)),
             Ok(limit) if encode::size_in_batch(size, record.headers.len()) > limit => {
                 (too_large(&record, size, limit), fate, RefusedBy::Core)
             }
@@ -295,7 +295,7 @@ impl Publisher {
     }
 
     /// An event that violates its contract was published.
-    fn note_violation(&mut self, origin: Origin<'_>, violation: Option<&str>) {
+    fn note_violation(&mut self, origin: EventOrigin<'_>, violation: Option<&str>) {
         if let Some(violation) = violation {
             let refusal = Refusal { code: RefusalCode::ContractViolation, detail: violation.to_owned() };
             self.note(Some(origin.position), Some(origin.table), &refusal, Disposition::Published);
@@ -307,8 +307,8 @@ impl Publisher {
         &mut self,
         record: &Record<'_>,
         size: usize,
-        origin: Origin<'_>,
-        (contract, kind): (ContractNumber, Kind),
+        origin: EventOrigin<'_>,
+        (contract, kind): (ContractNumber, RecordKind),
         offer: &mut impl FnMut(Ticket, &Record<'_>) -> Offer,
     ) -> Offer {
         let answer = offer(self.ledger.next_ticket(), record);
@@ -324,7 +324,7 @@ impl Publisher {
     fn publish_dead_letter(
         &mut self,
         (record, mut omitted): (Record<'_>, Option<usize>),
-        origin: Origin<'_>,
+        origin: EventOrigin<'_>,
         (contract, refusal, by): (ContractNumber, &Refusal, RefusedBy),
         now: Instant,
         offer: &mut impl FnMut(Ticket, &Record<'_>) -> Offer,
@@ -354,7 +354,7 @@ impl Publisher {
         {
             size = dead_letter.size();
         }
-        let kind = (contract, Kind::DeadLetter);
+        let kind = (contract, RecordKind::DeadLetter);
         let mut answer = self.offer(&dead_letter.borrow(&dead_letter.header_list()), size, origin, kind, offer);
         // Perhaps because of its timestamp.
         while matches!(&answer, Offer::Refused(why) if why.code == RefusalCode::ContractViolation)

@@ -54,7 +54,7 @@ pub struct Server {
 
 /// The slot's row in `outbox.relay`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Noted {
+pub struct NotedState {
     /// The cluster that the slot was created on.
     pub system_identifier: String,
     /// The timeline that was last streamed from, if noted.
@@ -83,7 +83,7 @@ pub enum Slot {
 
 /// The server that this process last streamed from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Streamed {
+pub struct LastStreamed {
     /// Its cluster's system identifier.
     pub system_identifier: String,
     /// Its timeline then.
@@ -92,9 +92,9 @@ pub struct Streamed {
 
 /// What is known before a stream starts. Facts only.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Known {
+pub struct StartFacts {
     /// The row in `outbox.relay`; `None` if no relay has had the slot.
-    pub noted: Option<Noted>,
+    pub noted: Option<NotedState>,
     /// The slot.
     pub slot: Slot,
     /// The server.
@@ -102,14 +102,14 @@ pub struct Known {
     /// What this process knows of the slot.
     pub resume: Option<Resume>,
     /// The server it knows that from.
-    pub last: Option<Streamed>,
+    pub last: Option<LastStreamed>,
     /// Whether another relay may have held the slot in between.
     pub acquisition: LeaseAcquisition,
 }
 
 /// How the stream starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Plan {
+pub enum ResumePlan {
     /// With what follows `start`.
     At {
         /// Everything before it is confirmed.
@@ -183,7 +183,7 @@ pub enum Gap {
 ///
 /// # Errors
 /// [`Gap`]: nothing may be streamed.
-pub fn plan(known: &Known) -> Result<Plan, Gap> {
+pub fn plan(known: &StartFacts) -> Result<ResumePlan, Gap> {
     let switch = same_history(known)?;
     let backfill = known.noted.as_ref().map(|noted| noted.backfill);
     // What this process confirmed includes the backfill, which came first.
@@ -194,12 +194,12 @@ pub fn plan(known: &Known) -> Result<Plan, Gap> {
     let stands = match &known.slot {
         Slot::At(confirmed) => *confirmed,
         Slot::Missing if backfill == Some(Backfill::Pending) || backfill.is_none() && own.is_none() => {
-            return Ok(Plan::MakeAnew { drops: false });
+            return Ok(ResumePlan::MakeAnew { drops: false });
         }
         Slot::Missing => return Err(Gap::SlotMissing),
         // Nothing was confirmed yet, so nothing is lost with it.
         Slot::Lost { .. } if backfill == Some(Backfill::Pending) && own.is_none() => {
-            return Ok(Plan::MakeAnew { drops: true });
+            return Ok(ResumePlan::MakeAnew { drops: true });
         }
         Slot::Lost { confirmed, reason } => {
             return Err(Gap::SlotLost { confirmed: *confirmed, reason: reason.clone() });
@@ -208,10 +208,10 @@ pub fn plan(known: &Known) -> Result<Plan, Gap> {
     if backfill == Some(Backfill::Pending) && own < Some(stands) {
         return Ok(match known.resume {
             // The stream was lost after the backfill. If the slot was replaced or moved, the backfill is incomplete.
-            Some(Resume::Backfilled(end)) if end == stands => Plan::At { start: end, backfill_end: Some(end) },
+            Some(Resume::Backfilled(end)) if end == stands => ResumePlan::At { start: end, backfill_end: Some(end) },
             // The slot is kept for what is in its WAL but in no table: logical messages, and rows that were deleted
             // at once.
-            _ => Plan::BackfillAgain { start: stands },
+            _ => ResumePlan::BackfillAgain { start: stands },
         });
     }
     let noted = known.noted.as_ref().and_then(|noted| noted.confirm_limit);
@@ -222,7 +222,7 @@ pub fn plan(known: &Known) -> Result<Plan, Gap> {
         LeaseAcquisition::New => own.max(noted.map(|limit| limit.max(switch.unwrap_or_default()))),
     };
     not_past(stands, limit.unwrap_or(stands))?;
-    Ok(Plan::At { start: own.unwrap_or(stands).max(stands), backfill_end: None })
+    Ok(ResumePlan::At { start: own.unwrap_or(stands).max(stands), backfill_end: None })
 }
 
 /// Whether the server is the noted one and the one that this process streamed from; returns where the noted timeline
@@ -230,7 +230,7 @@ pub fn plan(known: &Known) -> Result<Plan, Gap> {
 ///
 /// # Errors
 /// [`Gap`]: it is a different one.
-pub fn same_history(known: &Known) -> Result<Option<Lsn>, Gap> {
+pub fn same_history(known: &StartFacts) -> Result<Option<Lsn>, Gap> {
     let server = &known.server;
     same_server(server, known.last.as_ref(), known.resume.map(Resume::lsn))?;
     let Some(noted) = &known.noted else { return Ok(None) };
@@ -249,7 +249,7 @@ pub fn same_history(known: &Known) -> Result<Option<Lsn>, Gap> {
 ///
 /// # Errors
 /// [`Gap`]: it is a different one, or was restored.
-pub fn same_server(server: &Server, last: Option<&Streamed>, reached: Option<Lsn>) -> Result<(), Gap> {
+pub fn same_server(server: &Server, last: Option<&LastStreamed>, reached: Option<Lsn>) -> Result<(), Gap> {
     if let Some(last) = last {
         same_system(&last.system_identifier, server)?;
         if last.timeline != server.timeline {

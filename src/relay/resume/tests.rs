@@ -14,14 +14,14 @@ fn server() -> Server {
     Server { system_identifier: "7".to_owned(), timeline: 3, ancestry, wal_end: Lsn(900) }
 }
 
-fn noted(backfill: Backfill, limit: impl Into<Option<u64>>) -> Option<Noted> {
+fn noted(backfill: Backfill, limit: impl Into<Option<u64>>) -> Option<NotedState> {
     let confirm_limit = limit.into().map(Lsn);
-    Some(Noted { system_identifier: "7".to_owned(), timeline: Some(3), backfill, confirm_limit })
+    Some(NotedState { system_identifier: "7".to_owned(), timeline: Some(3), backfill, confirm_limit })
 }
 
 /// A start with a slot at 500.
-fn known(noted: Option<Noted>) -> Known {
-    Known {
+fn known(noted: Option<NotedState>) -> StartFacts {
+    StartFacts {
         noted,
         slot: Slot::At(Lsn(500)),
         server: server(),
@@ -35,16 +35,16 @@ fn lost() -> Slot {
     Slot::Lost { confirmed: Lsn(500), reason: "its WAL was removed".to_owned() }
 }
 
-const fn at(start: u64) -> Result<Plan, Gap> {
-    Ok(Plan::At { start: Lsn(start), backfill_end: None })
+const fn at(start: u64) -> Result<ResumePlan, Gap> {
+    Ok(ResumePlan::At { start: Lsn(start), backfill_end: None })
 }
 
-const fn advanced(expected: u64) -> Result<Plan, Gap> {
+const fn advanced(expected: u64) -> Result<ResumePlan, Gap> {
     Err(Gap::SlotAdvanced { found: Lsn(500), expected: Lsn(expected) })
 }
 
-const ANEW: Result<Plan, Gap> = Ok(Plan::MakeAnew { drops: false });
-const AGAIN: Result<Plan, Gap> = Ok(Plan::BackfillAgain { start: Lsn(500) });
+const ANEW: Result<ResumePlan, Gap> = Ok(ResumePlan::MakeAnew { drops: false });
+const AGAIN: Result<ResumePlan, Gap> = Ok(ResumePlan::BackfillAgain { start: Lsn(500) });
 
 const fn confirmed(lsn: u64) -> Option<Resume> {
     Some(Resume::Confirmed(Lsn(lsn)))
@@ -69,7 +69,7 @@ fn a_missing_slot_is_created_only_if_nothing_was_confirmed() {
         (noted(Done, 500), None, missing.clone()),
         (noted(Done, 500), confirmed(500), missing),
     ] {
-        let known = Known { slot: Slot::Missing, resume, ..known(noted) };
+        let known = StartFacts { slot: Slot::Missing, resume, ..known(noted) };
         assert_eq!(plan(&known), expected, "{known:?}");
     }
 }
@@ -78,7 +78,7 @@ fn a_missing_slot_is_created_only_if_nothing_was_confirmed() {
 fn an_invalidated_slot_is_dropped_only_if_nothing_was_confirmed() {
     use Backfill::{Done, Pending};
     let gap = Err(Gap::SlotLost { confirmed: Lsn(500), reason: "its WAL was removed".to_owned() });
-    let anew = Ok(Plan::MakeAnew { drops: true });
+    let anew = Ok(ResumePlan::MakeAnew { drops: true });
     for (noted, resume, expected) in [
         (noted(Pending, None), None, anew.clone()),
         (noted(Pending, None), backfilled(500), anew),
@@ -86,7 +86,7 @@ fn an_invalidated_slot_is_dropped_only_if_nothing_was_confirmed() {
         (noted(Done, 500), None, gap.clone()),
         (None, None, gap),
     ] {
-        let known = Known { slot: lost(), resume, ..known(noted) };
+        let known = StartFacts { slot: lost(), resume, ..known(noted) };
         assert_eq!(plan(&known), expected, "{known:?}");
     }
 }
@@ -94,7 +94,7 @@ fn an_invalidated_slot_is_dropped_only_if_nothing_was_confirmed() {
 #[test]
 fn the_backfill_is_repeated_until_it_is_noted_as_published() {
     use Backfill::{Done, Pending};
-    let behind_them = Ok(Plan::At { start: Lsn(500), backfill_end: Some(Lsn(500)) });
+    let behind_them = Ok(ResumePlan::At { start: Lsn(500), backfill_end: Some(Lsn(500)) });
     for (noted, resume, expected) in [
         (noted(Pending, None), None, AGAIN),
         (noted(Pending, None), backfilled(500), behind_them),
@@ -109,7 +109,7 @@ fn the_backfill_is_repeated_until_it_is_noted_as_published() {
         (None, None, at(500)),
         (None, backfilled(500), at(500)),
     ] {
-        let known = Known { resume, ..known(noted) };
+        let known = StartFacts { resume, ..known(noted) };
         assert_eq!(plan(&known), expected, "{known:?}");
     }
 }
@@ -135,7 +135,7 @@ fn a_slot_past_what_a_relay_has_confirmed_is_a_gap() {
         (Some(499), confirmed(400), New, advanced(499)),
         (Some(400), confirmed(499), New, advanced(499)),
     ] {
-        let known = Known { resume, acquisition, ..known(noted(Backfill::Done, limit)) };
+        let known = StartFacts { resume, acquisition, ..known(noted(Backfill::Done, limit)) };
         assert_eq!(plan(&known), expected, "{known:?}");
     }
 }
@@ -144,22 +144,22 @@ fn a_slot_past_what_a_relay_has_confirmed_is_a_gap() {
 fn a_slot_of_another_cluster_or_timeline_is_left_alone() {
     let of = |system: &str, timeline| {
         let noted = noted(Backfill::Done, 150).expect("a row");
-        known(Some(Noted { system_identifier: system.to_owned(), timeline, ..noted }))
+        known(Some(NotedState { system_identifier: system.to_owned(), timeline, ..noted }))
     };
     let changed = Gap::SystemChanged { known: "8".to_owned(), found: "7".to_owned() };
     assert_eq!(plan(&of("8", Some(3))), Err(changed.clone()));
     assert_eq!(plan(&of("7", Some(4))), Err(Gap::TimelineForeign { before: 4, now: 3 }));
     // No slot is created on another cluster either.
-    assert_eq!(plan(&Known { slot: Slot::Missing, ..of("8", Some(3)) }), Err(changed));
-    let before_timelines = Known { slot: Slot::At(Lsn(150)), ..of("7", None) };
+    assert_eq!(plan(&StartFacts { slot: Slot::Missing, ..of("8", Some(3)) }), Err(changed));
+    let before_timelines = StartFacts { slot: Slot::At(Lsn(150)), ..of("7", None) };
     assert_eq!(plan(&before_timelines), at(150), "noted by a version that kept no timeline");
 }
 
 #[test]
 fn a_promoted_standby_resumes_from_before_the_switch() {
     let of = |timeline, stands, limit, acquisition| {
-        let noted = noted(Backfill::Done, limit).map(|noted| Noted { timeline: Some(timeline), ..noted });
-        plan(&Known { slot: Slot::At(Lsn(stands)), acquisition, ..known(noted) })
+        let noted = noted(Backfill::Done, limit).map(|noted| NotedState { timeline: Some(timeline), ..noted });
+        plan(&StartFacts { slot: Slot::At(Lsn(stands)), acquisition, ..known(noted) })
     };
     let past = |found, expected| Err(Gap::SlotAdvanced { found: Lsn(found), expected: Lsn(expected) });
     assert_eq!(of(1, 100, 60, LeaseAcquisition::New), at(100), "the slot was copied after the last note");
@@ -167,14 +167,14 @@ fn a_promoted_standby_resumes_from_before_the_switch() {
     assert_eq!(of(2, 200, 60, LeaseAcquisition::New), at(200));
     assert_eq!(of(1, 150, 150, LeaseAcquisition::New), at(150));
     assert_eq!(of(1, 101, 60, LeaseAcquisition::Kept), past(101, 60));
-    let unnoted = noted(Backfill::Done, None).map(|noted| Noted { timeline: Some(1), ..noted });
+    let unnoted = noted(Backfill::Done, None).map(|noted| NotedState { timeline: Some(1), ..noted });
     assert_eq!(plan(&known(unnoted)), at(500), "nothing was ever noted");
 }
 
 #[test]
 fn a_process_resumes_only_on_the_server_it_streamed_from() {
-    let last = |system: &str, timeline| Some(Streamed { system_identifier: system.to_owned(), timeline });
-    let with = |last, resume| plan(&Known { last, resume, ..known(noted(Backfill::Done, 600)) });
+    let last = |system: &str, timeline| Some(LastStreamed { system_identifier: system.to_owned(), timeline });
+    let with = |last, resume| plan(&StartFacts { last, resume, ..known(noted(Backfill::Done, 600)) });
     assert_eq!(with(last("7", 3), confirmed(500)), at(500));
     assert_eq!(with(last("7", 2), confirmed(500)), Err(Gap::TimelineChanged { before: 2, now: 3 }));
     let changed = Gap::SystemChanged { known: "8".to_owned(), found: "7".to_owned() };

@@ -23,7 +23,7 @@ use crate::relay::route::data_schema;
 
 /// A schema version with what is derived from it once.
 #[derive(Debug)]
-pub struct Contract {
+pub struct KnownContract {
     /// As registered.
     pub schema_version: SchemaVersion,
     /// The `ce_dataschema` header.
@@ -55,7 +55,7 @@ pub struct MetadataCache {
     numbers: HashMap<SchemaVersionId, ContractNumber>,
     topics: HashMap<Arc<str>, TopicEntry>,
     /// What was found last, which mostly is what the next event asks for.
-    last_contract: Option<Arc<Contract>>,
+    last_contract: Option<Arc<KnownContract>>,
     last_topic: Option<(Arc<str>, Topic)>,
     types: HashMap<u32, CachedAnswer<Option<ColumnType>>>,
     request: Option<Request>,
@@ -67,7 +67,7 @@ pub struct MetadataCache {
 }
 
 /// The versions of one schema; `None` is not registered.
-type Versions = HashMap<Arc<str>, CachedAnswer<Option<Arc<Contract>>>>;
+type Versions = HashMap<Arc<str>, CachedAnswer<Option<Arc<KnownContract>>>>;
 
 /// A topic, with the settings of its first request: if it vanishes it is recreated with the same ones.
 #[derive(Debug, Default)]
@@ -103,9 +103,9 @@ impl MetadataCache {
     }
 
     /// The contract of that name and version; `Ok(None)` if none is registered, `Err` if it must be asked for first.
-    pub fn contract(&mut self, name: &str, version: &str, now: Instant) -> Result<Option<Arc<Contract>>, Wait> {
+    pub fn contract(&mut self, name: &str, version: &str, now: Instant) -> Result<Option<Arc<KnownContract>>, Wait> {
         // A registered schema version never changes.
-        let is_asked = |contract: &&Arc<Contract>| {
+        let is_asked = |contract: &&Arc<KnownContract>| {
             let id = &contract.schema_version.id;
             *id.name == *name && *id.version == *version
         };
@@ -113,8 +113,9 @@ impl MetadataCache {
             return Ok(Some(Arc::clone(contract)));
         }
         let kept = self.contracts.get(name).and_then(|versions| versions.get(version));
-        let is_of_now =
-            |kept: &&CachedAnswer<Option<Arc<Contract>>>| kept.answer.is_some() || kept.transaction == self.transaction;
+        let is_of_now = |kept: &&CachedAnswer<Option<Arc<KnownContract>>>| {
+            kept.answer.is_some() || kept.transaction == self.transaction
+        };
         if let Some(kept) = kept.filter(|kept| kept.holds(now)).filter(is_of_now) {
             self.last_contract.clone_from(&kept.answer);
             return Ok(kept.answer.clone());
@@ -151,7 +152,7 @@ impl MetadataCache {
     }
 
     /// The contract of that name and version, if it was answered with one.
-    pub fn known_contract(&self, name: &str, version: &str) -> Option<&Contract> {
+    pub fn known_contract(&self, name: &str, version: &str) -> Option<&KnownContract> {
         self.contracts.get(name)?.get(version)?.answer.as_deref()
     }
 
@@ -278,13 +279,13 @@ impl MetadataCache {
     }
 
     /// Derives what is derived once.
-    fn contract_of(&mut self, mut schema_version: SchemaVersion) -> Contract {
+    fn contract_of(&mut self, mut schema_version: SchemaVersion) -> KnownContract {
         let check = PayloadCheck::of(&schema_version);
         // Its text is no longer needed.
         schema_version.schema = None;
         let number = self.number(&schema_version);
         let SchemaVersionId { name, version } = &schema_version.id;
-        Contract { data_schema: self.data_schema(name, version), schema_version, check, number }
+        KnownContract { data_schema: self.data_schema(name, version), schema_version, check, number }
     }
 
     /// The `ce_dataschema` header of a schema version, registered or not.

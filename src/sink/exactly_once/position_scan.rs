@@ -43,14 +43,14 @@ impl From<ReadingError> for ReadError {
 }
 
 /// Where positions under a key are.
-pub(super) struct Place<'a> {
+pub(super) struct PositionPlace<'a> {
     pub(super) reader: &'a TopicReader,
     pub(super) key: &'a str,
     /// Whether nobody waits for the answer any more.
     pub(super) stopped: &'a dyn Fn() -> bool,
 }
 
-impl Place<'_> {
+impl PositionPlace<'_> {
     /// The last value of the key in a span, if there is one.
     pub(super) fn last(&self, span: Span, isolation: Isolation) -> Result<Option<Option<Vec<u8>>>, ReadError> {
         let mut last = None;

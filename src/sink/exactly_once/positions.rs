@@ -4,7 +4,7 @@ use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use super::position_keys::Check;
-use super::position_scan::{Place, ReadError};
+use super::position_scan::{PositionPlace, ReadError};
 use crate::relay::boundary::{Signature, TopicSettings};
 use crate::relay::route::destination::POSITIONS_TOPIC;
 use crate::sink::client::options::ProducerOptions;
@@ -62,7 +62,7 @@ impl PositionReader {
         let layout = self.0.layout(POSITIONS_TOPIC)?.ok_or_else(unknown_topic)?;
         check_layout(layout.partitions.len())?;
         tell_of_risk(layout.brokers, layout.replicas);
-        let place = Place { reader: &self.0, key, stopped };
+        let place = PositionPlace { reader: &self.0, key, stopped };
         let mut found = PositionEntry::Nothing;
         for partition in layout.partitions {
             let span = match extent {
@@ -94,7 +94,7 @@ impl PositionReader {
     }
 
     /// What a partition holds once everything before the call is committed or aborted, unless it is other relays'.
-    fn everything(&self, place: &Place<'_>, partition: i32) -> Result<Span, ReadError> {
+    fn everything(&self, place: &PositionPlace<'_>, partition: i32) -> Result<Span, ReadError> {
         let shown = self.0.span(POSITIONS_TOPIC, partition, Isolation::Committed)?;
         let all = self.0.span(POSITIONS_TOPIC, partition, Isolation::Uncommitted)?;
         // Only a position of this relay is waited for, whether it was committed or not: others may hang for long.

@@ -21,12 +21,12 @@ pub struct Unpublished {
     /// What is in Kafka.
     pub published: Published,
     /// What the tables have of the rest; `None` if it could not be counted.
-    pub rows: Option<Rows>,
+    pub rows: Option<AffectedRows>,
 }
 
 /// Rows of the outbox tables.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Rows {
+pub struct AffectedRows {
     /// How many.
     pub count: u64,
     /// When the first and the last of them was created, if the table has a time column, in Postgres's format.
@@ -41,9 +41,11 @@ impl fmt::Display for Unpublished {
         }
         match &self.rows {
             None => Ok(()),
-            Some(Rows { count: 0, .. }) => f.write_str("; none of them are in the outbox tables"),
-            Some(Rows { count, created: None }) => write!(f, "; {count} rows in the outbox tables may be affected"),
-            Some(Rows { count, created: Some((from, to)) }) => {
+            Some(AffectedRows { count: 0, .. }) => f.write_str("; none of them are in the outbox tables"),
+            Some(AffectedRows { count, created: None }) => {
+                write!(f, "; {count} rows in the outbox tables may be affected")
+            }
+            Some(AffectedRows { count, created: Some((from, to)) }) => {
                 write!(f, "; {count} rows in the outbox tables may be affected, created from {from} to {to}")
             }
         }
@@ -63,9 +65,9 @@ mod tests {
         let created = Some(("A".to_owned(), "B".to_owned()));
         let told = [
             text(None),
-            text(Some(Rows::default())),
-            text(Some(Rows { count: 2, created: None })),
-            text(Some(Rows { count: 2, created })),
+            text(Some(AffectedRows::default())),
+            text(Some(AffectedRows { count: 2, created: None })),
+            text(Some(AffectedRows { count: 2, created })),
             Unpublished::default().to_string(),
         ];
         expect![[r"

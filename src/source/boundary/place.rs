@@ -6,14 +6,14 @@ use crate::relay::boundary::Lsn;
 
 /// A place in a stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Place {
+pub struct StreamPlace {
     /// The commit record of the transaction being sent.
     pub transaction: Option<Lsn>,
     /// Everything before this has been sent.
     pub after: Lsn,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for StreamPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.transaction {
             Some(commit) => write!(f, "at {commit}"),

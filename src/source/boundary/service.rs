@@ -4,7 +4,7 @@ use crate::postgres::{Row, quote_identifier};
 
 /// A managed service, as far as advice differs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Service {
+pub enum ManagedService {
     /// A server of one's own, or a service without ways of its own.
     #[default]
     Own,
@@ -16,16 +16,16 @@ pub enum Service {
     Azure,
 }
 
-impl Service {
+impl ManagedService {
     /// The role by which each can be told: its administrators are members.
     const ROLES: [(&'static str, Self); 3] =
         [("rds_superuser", Self::Rds), ("cloudsqlsuperuser", Self::CloudSql), ("azure_pg_admin", Self::Azure)];
 
-    /// An SQL expression for [`Service::read`].
+    /// An SQL expression for [`ManagedService::read`].
     pub(in crate::source) const QUERY: &'static str = "(select string_agg(rolname, ' ') from pg_roles \
          where rolname in ('rds_superuser', 'cloudsqlsuperuser', 'azure_pg_admin'))";
 
-    /// By the column with the value of [`Service::QUERY`].
+    /// By the column with the value of [`ManagedService::QUERY`].
     pub(in crate::source) fn read(row: &Row, column: usize) -> Self {
         let found = row.text(column).unwrap_or_default();
         let service = Self::ROLES.iter().find(|(role, _)| found.split(' ').any(|found| found == *role));

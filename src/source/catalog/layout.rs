@@ -13,7 +13,7 @@ use crate::relay::decode::pgoutput::{self, Frame, Message};
 use crate::source::boundary::table::OutboxTable;
 use crate::source::boundary::table::TableName;
 use crate::source::error::SourceError;
-use crate::source::frames::{Column, Relation, TooLong, Writer};
+use crate::source::frames::{FrameWriter, RelationColumn, RelationFrame, TooLong};
 use crate::source::server::answer::{first, number};
 
 /// OIDs of `timestamp` and `timestamptz`.
@@ -21,7 +21,7 @@ const TIMES: [u32; 2] = [1114, 1184];
 
 /// A table as the stream would describe it.
 pub(crate) struct Description {
-    pub(crate) relation: Relation,
+    pub(crate) relation: RelationFrame,
     /// The types of its columns by OID.
     types: HashMap<u32, ColumnType>,
     is_partitioned: bool,
@@ -76,7 +76,7 @@ impl Description {
         let mut types = HashMap::new();
         for row in &rows {
             let text = |column| row.text(column).map(str::to_owned).ok_or(SourceError::Answer { question });
-            let column = Column {
+            let column = RelationColumn {
                 name: text(0)?,
                 type_oid: number(row, 1, question)?,
                 type_modifier: number(row, 2, question)?,
@@ -87,7 +87,7 @@ impl Description {
             types.insert(column.type_oid, ColumnType { name: text(5)?, sent_as });
             columns.push(column);
         }
-        let relation = Relation { oid, table: table.clone(), replica_identity, columns };
+        let relation = RelationFrame { oid, table: table.clone(), replica_identity, columns };
         Ok(Some(Self { relation, types, is_partitioned }))
     }
 
@@ -97,7 +97,7 @@ impl Description {
     /// [`SourceError::Layout`].
     pub(crate) fn check(&self, table: &OutboxTable) -> Result<(), SourceError> {
         let question = "the columns of an outbox table";
-        let mut writer = Writer { bytes: Vec::new(), commit: Lsn(0), committed_at: 0 };
+        let mut writer = FrameWriter { bytes: Vec::new(), commit: Lsn(0), committed_at: 0 };
         writer.relation(&self.relation).map_err(|TooLong| SourceError::Answer { question })?;
         let frame = pgoutput::next_frame(&writer.bytes).map(|(frame, _)| frame);
         let Ok(Frame::XLogData(message)) = frame else { return Err(SourceError::Answer { question }) };
@@ -116,7 +116,7 @@ impl Description {
         unreadable.map_or(Ok(()), |column| Err(self.unreadable(table, column).into()))
     }
 
-    fn unreadable(&self, table: &OutboxTable, column: &Column) -> LayoutError {
+    fn unreadable(&self, table: &OutboxTable, column: &RelationColumn) -> LayoutError {
         let role = table.outbox.reads().find(|read| read.column == column.name).map(|read| read.role);
         LayoutError::UnsupportedType {
             table: format!("{}.{}", table.outbox.namespace, table.outbox.table),

@@ -68,7 +68,7 @@ select json_build_object(
 
 /// How an outbox table is streamed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Streamed {
+pub struct StreamedTable {
     /// Names of the catalog's entries by which the table is published: taking it out and putting it back makes new ones.
     pub entries: String,
     /// Partitions whose rows are not streamed, and which take no more.
@@ -85,7 +85,7 @@ pub fn check_publication(
     publication: &str,
     table: &OutboxTable,
     all: &[OutboxTable],
-) -> Result<Streamed, SourceError> {
+) -> Result<StreamedTable, SourceError> {
     let question = "the publication of an outbox table";
     let rows = control.query(CATALOG, &[Some(publication), Some(&table.table.schema), Some(&table.table.name)])?;
     let text = first(&rows, question)?.text(0).unwrap_or_default();
@@ -93,7 +93,7 @@ pub fn check_publication(
     let names: Vec<TableName> = all.iter().map(|outbox| outbox.table.clone()).collect();
     judge(&catalog, (publication, table), &names)?;
     let archived = catalog.archived();
-    Ok(Streamed { entries: catalog.publication.map(|found| found.entries).unwrap_or_default(), archived })
+    Ok(StreamedTable { entries: catalog.publication.map(|found| found.entries).unwrap_or_default(), archived })
 }
 
 /// walpost's own outbox tables that a publication streams and `tables` does not name: their rows would be skipped.

@@ -15,7 +15,7 @@ pub(crate) struct Catalog {
     /// `server_version_num`.
     pub(crate) version: u32,
     pub(crate) publication: Option<Publication>,
-    pub(crate) table: Option<Table>,
+    pub(crate) table: Option<CatalogTable>,
 }
 
 /// A publication.
@@ -29,25 +29,25 @@ pub(crate) struct Publication {
 
 /// A relation with the table's name.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
-pub(crate) struct Table {
+pub(crate) struct CatalogTable {
     /// `pg_class.relkind`.
     pub(crate) kind: String,
     /// `pg_class.relpersistence`.
     pub(crate) persistence: String,
     /// How the publication has it under its own name.
-    pub(crate) published: Option<Published>,
+    pub(crate) published: Option<PublishedTable>,
     /// The publication has a partition of it under the partition's name.
     pub(crate) by_partition: bool,
-    pub(crate) columns: Vec<Column>,
+    pub(crate) columns: Vec<CatalogColumn>,
     /// Partitions with rows that are not ordinary logged tables.
-    pub(crate) odd_parts: Vec<Part>,
+    pub(crate) odd_parts: Vec<TablePart>,
     /// Tables that inherit from it, directly or not.
     pub(crate) children: Vec<TableName>,
 }
 
 /// How a publication has a table.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
-pub(crate) struct Published {
+pub(crate) struct PublishedTable {
     pub(crate) filter: Option<String>,
     /// Its published columns; `None` on servers without column lists, before 15.
     pub(crate) columns: Option<Vec<String>>,
@@ -57,7 +57,7 @@ pub(crate) struct Published {
 
 /// A column of a table.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
-pub(crate) struct Column {
+pub(crate) struct CatalogColumn {
     pub(crate) name: String,
     /// `pg_attribute.attgenerated`.
     pub(crate) generated: String,
@@ -65,7 +65,7 @@ pub(crate) struct Column {
 
 /// A partition.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
-pub(crate) struct Part {
+pub(crate) struct TablePart {
     pub(crate) table: TableName,
     pub(crate) kind: String,
     /// Postgres does not refuse every insert into it.
@@ -128,8 +128,8 @@ pub(crate) fn judge(
 }
 
 fn judge_columns(
-    found: &Table,
-    published: &Published,
+    found: &CatalogTable,
+    published: &PublishedTable,
     (publication, table): (String, &OutboxTable),
     version: u32,
 ) -> Result<(), NotStreamed> {

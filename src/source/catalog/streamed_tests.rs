@@ -7,8 +7,8 @@ fn name(name: &str) -> TableName {
 
 const COLUMNS: [&str; 8] = ["id", "schema_name", "schema_version", "topic", "key", "payload", "headers", "created_at"];
 
-fn column(name: &str, generated: &str) -> Column {
-    Column { name: name.to_owned(), generated: generated.to_owned() }
+fn column(name: &str, generated: &str) -> CatalogColumn {
+    CatalogColumn { name: name.to_owned(), generated: generated.to_owned() }
 }
 
 /// A table that is streamed as it should be, on PostgreSQL 15.
@@ -18,10 +18,10 @@ fn sound() -> Catalog {
         database: "shop".to_owned(),
         version: 150_000,
         publication: Some(Publication { inserts: true, via_root: true, entries: "1/2".to_owned() }),
-        table: Some(Table {
+        table: Some(CatalogTable {
             kind: "p".to_owned(),
             persistence: "p".to_owned(),
-            published: Some(Published { filter: None, columns: Some(sent), has_list: false }),
+            published: Some(PublishedTable { filter: None, columns: Some(sent), has_list: false }),
             by_partition: false,
             columns: COLUMNS.iter().map(|name| column(name, "")).chain([column("note", "s")]).collect(),
             odd_parts: Vec::new(),
@@ -45,11 +45,11 @@ fn told(change: impl FnOnce(&mut Catalog, &mut Outbox)) -> String {
     }
 }
 
-fn table(catalog: &mut Catalog) -> &mut Table {
+fn table(catalog: &mut Catalog) -> &mut CatalogTable {
     catalog.table.as_mut().expect("the table is there")
 }
 
-fn published(catalog: &mut Catalog) -> &mut Published {
+fn published(catalog: &mut Catalog) -> &mut PublishedTable {
     table(catalog).published.as_mut().expect("it is published")
 }
 
@@ -75,7 +75,7 @@ fn case_32_only_completely_streamed_tables_are_accepted() {
     };
     assert_eq!(told(of_others), "streamed", "a child that is an outbox itself");
     let archived = |catalog: &mut Catalog, _: &mut Outbox| {
-        let part = |kind: &str| Part { table: name("event_1"), kind: kind.to_owned(), takes_rows: false };
+        let part = |kind: &str| TablePart { table: name("event_1"), kind: kind.to_owned(), takes_rows: false };
         table(catalog).odd_parts = vec![part("r"), part("f")];
         assert_eq!(catalog.archived(), [name("event_1"), name("event_1")]);
     };
@@ -90,7 +90,7 @@ fn case_32_what_is_not_streamed_is_reported_with_the_fix() {
         published(catalog).columns = Some(["id", "key", "payload"].map(str::to_owned).to_vec());
         published(catalog).has_list = true;
     });
-    let part = |kind: &str| Part { table: name("event_1"), kind: kind.to_owned(), takes_rows: true };
+    let part = |kind: &str| TablePart { table: name("event_1"), kind: kind.to_owned(), takes_rows: true };
     tell(&|catalog, _| table(catalog).odd_parts = vec![part("r")]);
     tell(&|catalog, _| table(catalog).odd_parts = vec![part("f")]);
     tell(&|catalog, _| {

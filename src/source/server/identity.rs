@@ -5,7 +5,7 @@ use super::timeline::ancestry;
 use crate::postgres::Connection;
 use crate::relay::boundary::{Ancestry, Lsn};
 use crate::relay::resume;
-use crate::source::boundary::service::Service;
+use crate::source::boundary::service::ManagedService;
 use crate::source::error::SourceError;
 
 /// The oldest supported version of Postgres, as `server_version_num`.
@@ -25,7 +25,7 @@ pub struct Server {
     /// `server_encoding`.
     pub encoding: String,
     /// Who operates it.
-    pub service: Service,
+    pub service: ManagedService,
     wal_level: String,
     standby: bool,
 }
@@ -41,7 +41,7 @@ impl Server {
             "select current_setting('server_version_num'), current_database(), current_user, \
              (select setting from pg_settings where name = 'wal_sender_timeout'), \
              current_setting('wal_level'), pg_is_in_recovery(), current_setting('server_encoding'), {}",
-            Service::QUERY
+            ManagedService::QUERY
         ))?;
         let row = first(&rows, question)?;
         Ok(Self {
@@ -52,7 +52,7 @@ impl Server {
             wal_level: text(row, 4, question)?,
             standby: row.is_true(5),
             encoding: text(row, 6, question)?,
-            service: Service::read(row, 7),
+            service: ManagedService::read(row, 7),
         })
     }
 

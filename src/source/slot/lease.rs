@@ -43,12 +43,12 @@ enum LeaseState {
     Free,
     /// Another relay holds it. The session is kept for the next attempt.
     Waiting(Connection),
-    Held(Holder),
+    Held(LeaseThread),
 }
 
 /// The thread that owns the session.
 #[derive(Debug)]
-struct Holder {
+struct LeaseThread {
     commands: Sender<Command>,
     ended: watch::Receiver<bool>,
 }
@@ -122,7 +122,7 @@ impl Lease {
         self.is_new.store(true, Ordering::Relaxed);
         let heartbeat = Arc::<Heartbeat>::default();
         heartbeat.start(asked);
-        *state = LeaseState::Held(Holder::spawn(session, self.slot.clone(), Arc::clone(&heartbeat))?);
+        *state = LeaseState::Held(LeaseThread::spawn(session, self.slot.clone(), Arc::clone(&heartbeat))?);
         *self.heartbeat() = heartbeat;
         Ok(LeaseAcquisition::New)
     }
@@ -191,7 +191,7 @@ fn gone() -> SourceError {
     Error::Closed { source: None }.into()
 }
 
-impl Holder {
+impl LeaseThread {
     fn spawn(session: Connection, slot: String, heartbeat: Arc<Heartbeat>) -> Result<Self, SourceError> {
         let (commands, orders) = channel();
         let (end, ended) = watch::channel(false);

@@ -17,7 +17,7 @@ const OLD_KEY: &str = "hashtext('walpost'), hashtext($1)";
 const NEW_KEY: &str = "('x' || left(replace(gen_random_uuid()::text, '-', ''), 16))::bit(64)::bigint";
 
 /// A session that holds one of the lease's keys.
-struct Holder {
+struct KeyHolder {
     pid: Option<i32>,
     role: String,
     /// Its role may write `outbox.relay`. A session that has just ended counts, too: it may have been a relay's.
@@ -67,7 +67,7 @@ fn lock_row(session: &mut Connection, slot: &str) -> Result<Option<Option<i32>>,
         return Ok(Some(pid));
     }
     found.retain(|holder| holder.is_present_key);
-    for Holder { pid, role, .. } in &found {
+    for KeyHolder { pid, role, .. } in &found {
         tracing::warn!(
             slot,
             pid,
@@ -118,12 +118,12 @@ fn take_old_key(session: &mut Connection, slot: &str) -> Result<Option<Option<i3
 }
 
 /// The process of a relay, if any.
-fn relay_among(holders: &[Holder]) -> Option<Option<i32>> {
+fn relay_among(holders: &[KeyHolder]) -> Option<Option<i32>> {
     holders.iter().find(|holder| holder.may_relay).map(|holder| holder.pid)
 }
 
 /// The sessions other than this one that hold the current key, or the one of earlier versions.
-fn holders(session: &mut Connection, slot: &str) -> Result<Vec<Holder>, SourceError> {
+fn holders(session: &mut Connection, slot: &str) -> Result<Vec<KeyHolder>, SourceError> {
     // Postgres shows the two halves of a 64-bit key as unsigned numbers in classid and objid, with objsubid 1; a key
     // of two numbers with objsubid 2. A prepared transaction has no process, and no relay prepares one.
     let rows = session.query(
@@ -142,7 +142,7 @@ fn holders(session: &mut Connection, slot: &str) -> Result<Vec<Holder>, SourceEr
     )?;
     Ok(rows
         .iter()
-        .map(|row| Holder {
+        .map(|row| KeyHolder {
             pid: row.text(0).and_then(|pid| pid.parse().ok()),
             role: row.text(1).unwrap_or_default().to_owned(),
             may_relay: row.is_true(2),

@@ -21,14 +21,14 @@ pub struct SlotReport {
     /// Where the server's WAL ends.
     pub wal_end_lsn: String,
     /// The slot itself; `None` if it does not exist.
-    pub stands: Option<Standing>,
+    pub stands: Option<SlotStanding>,
     /// What is noted in `outbox.relay`; `None` if no relay has had the slot yet.
-    pub noted: Option<Noted>,
+    pub noted: Option<NotedReport>,
 }
 
 /// An existing slot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Standing {
+pub struct SlotStanding {
     /// Everything before this is confirmed.
     pub confirmed_flush_lsn: Option<String>,
     /// WAL between it and the server's end, in bytes.
@@ -51,7 +51,7 @@ pub struct Standing {
 
 /// What the relay has noted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Noted {
+pub struct NotedReport {
     /// Whether the initial backfill is still to be published.
     pub backfill_pending: bool,
     /// Everything committed before this LSN is in Kafka.
@@ -83,7 +83,7 @@ pub async fn report(options: &SourceOptions) -> Result<SlotReport, SourceError> 
         // Negative if the slot is ahead of what is flushed.
         let bytes = |column| row.text(column).and_then(|text| text.parse::<i64>().ok());
         let positive = |column| bytes(column).map(|bytes| u64::try_from(bytes).unwrap_or_default());
-        let stands = found.map(|found| Standing {
+        let stands = found.map(|found| SlotStanding {
             confirmed_flush_lsn: found.confirmed_flush.map(|lsn| lsn.to_string()),
             lag_bytes: positive(1),
             retained_wal_bytes: positive(2),
@@ -94,7 +94,7 @@ pub async fn report(options: &SourceOptions) -> Result<SlotReport, SourceError> 
             held_by: row.text(4).filter(|name| !name.is_empty()).map(str::to_owned),
             failover: found.failover,
         });
-        let noted = relay_state::read(&mut control, &server, &options.slot)?.map(|kept| Noted {
+        let noted = relay_state::read(&mut control, &server, &options.slot)?.map(|kept| NotedReport {
             backfill_pending: kept.noted.backfill == Backfill::Pending,
             published_before_lsn: kept.published.lsn.map(|lsn| lsn.to_string()),
             published_before: kept.published.at,

@@ -4,14 +4,14 @@
 //! The transaction's commit LSN is one byte before the slot's consistent point, and its end is that point: a real
 //! commit record may start exactly at the consistent point, so every real position is greater.
 
-use super::rows::{Table, Tally, too_long};
+use super::rows::{BackfillTable, Tally, too_long};
 use crate::postgres::{Connection, Interrupt, WaitLimit, quote_literal, sqlstate};
 use crate::relay::boundary::Lsn;
 use crate::source::batch_channel::BatchChannel;
 use crate::source::boundary::table::OutboxTable;
 use crate::source::catalog::layout::{Description, has_commit_times, stand_in};
 use crate::source::error::SourceError;
-use crate::source::frames::Writer;
+use crate::source::frames::FrameWriter;
 use crate::source::server::answer::{first, number, text};
 use crate::source::server::identity::Server;
 use crate::source::slot::inspect::CreatedSlot;
@@ -19,7 +19,7 @@ use crate::source::state::gap_count::since;
 use crate::source::state::relay_state::Recovery;
 
 /// Which rows are read.
-pub(crate) struct Rows<'a> {
+pub(crate) struct BackfillRows<'a> {
     /// Whose snapshot shows them.
     pub(crate) slot: &'a CreatedSlot,
     /// Determines which generated columns are read.
@@ -37,14 +37,14 @@ pub(crate) struct Rows<'a> {
 pub(crate) fn run(
     control: &mut Connection,
     server: &Server,
-    wanted: &Rows<'_>,
+    wanted: &BackfillRows<'_>,
     channel: &mut BatchChannel,
     interrupt: &Interrupt,
 ) -> Result<u64, SourceError> {
-    let Rows { slot, publication, tables, limit, recovery } = wanted;
+    let BackfillRows { slot, publication, tables, limit, recovery } = wanted;
     control.set_wait_limit(WaitLimit::Until(interrupt.clone()));
     let committed_at = begin(control, slot.snapshot.as_deref())?;
-    let mut writer = Writer { bytes: Vec::new(), commit: Lsn(slot.consistent_point.0 - 1), committed_at };
+    let mut writer = FrameWriter { bytes: Vec::new(), commit: Lsn(slot.consistent_point.0 - 1), committed_at };
     writer.begin().map_err(too_long)?;
     let filter = recovery.map(|recovery| since(control, &recovery.from_xid)).transpose()?;
     let has_commit_times = has_commit_times(control)?;
@@ -66,7 +66,7 @@ pub(crate) fn run(
         writer.relation_in(server.text_encoding(), &found.relation).map_err(too_long)?;
         let (limit, read) = (*limit, Tally::default());
         let (control, writer, found, order) = (&mut *control, &mut writer, &found, order.as_str());
-        let reading = Table { control, server, found, filter, order, limit, writer, channel, read };
+        let reading = BackfillTable { control, server, found, filter, order, limit, writer, channel, read };
         rows += reading.read().map_err(|error| match error {
             SourceError::Postgres(error) => match error.sqlstate() {
                 Some(sqlstate::INSUFFICIENT_PRIVILEGE) => {

@@ -11,7 +11,7 @@ use crate::random::hash;
 use crate::source::batch_channel::BatchChannel;
 use crate::source::catalog::layout::Description;
 use crate::source::error::SourceError;
-use crate::source::frames::{Column, Sent, TooLong, Writer};
+use crate::source::frames::{FrameWriter, RelationColumn, Sent, TooLong};
 use crate::source::limits::BACKFILL_BATCH_BYTES;
 use crate::source::row_budget::RowBudget;
 use crate::source::server::answer::{number, text};
@@ -23,7 +23,7 @@ const PIECE: u64 = 500;
 const PLACE_BYTES: usize = 2 * 5 + 4 + 6;
 
 /// One table, and where its rows go.
-pub(crate) struct Table<'a> {
+pub(crate) struct BackfillTable<'a> {
     pub(crate) control: &'a mut Connection,
     pub(crate) server: &'a Server,
     pub(crate) found: &'a Description,
@@ -32,7 +32,7 @@ pub(crate) struct Table<'a> {
     pub(crate) order: &'a str,
     /// The most that is held of a row.
     pub(crate) limit: usize,
-    pub(crate) writer: &'a mut Writer,
+    pub(crate) writer: &'a mut FrameWriter,
     pub(crate) channel: &'a mut BatchChannel,
     pub(crate) read: Tally,
 }
@@ -78,7 +78,7 @@ impl Place {
     }
 }
 
-impl Table<'_> {
+impl BackfillTable<'_> {
     /// Reads all rows; returns how many there were.
     pub(crate) fn read(mut self) -> Result<u64, SourceError> {
         self.control.simple_query("savepoint walpost_table")?;
@@ -248,7 +248,7 @@ impl Table<'_> {
         self.writer.insert(&found.relation, sent).map_err(too_long)
     }
 
-    fn read_value(&mut self, column: &Column, place: Place) -> Result<Value, SourceError> {
+    fn read_value(&mut self, column: &RelationColumn, place: Place) -> Result<Value, SourceError> {
         let statement = self.statement_of(&expression(column), &[place]);
         self.control.simple_query("savepoint walpost_piece")?;
         let mut copy = CopyRows::new(self.limit + PLACE_BYTES);
@@ -280,7 +280,7 @@ enum Value {
     Unreadable(String),
 }
 
-fn expression(column: &Column) -> String {
+fn expression(column: &RelationColumn) -> String {
     let name = quote_identifier(&column.name);
     if column.binary { format!("t.{name}") } else { format!("t.{name}::text") }
 }

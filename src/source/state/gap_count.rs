@@ -1,7 +1,7 @@
 //! Counts the rows in the outbox tables that may never have been published.
 
 use crate::postgres::{Connection, quote_identifier};
-use crate::source::boundary::gap_report::{Published, Rows, Unpublished};
+use crate::source::boundary::gap_report::{AffectedRows, Published, Unpublished};
 use crate::source::boundary::table::OutboxTable;
 use crate::source::catalog::layout::Description;
 use crate::source::error::SourceError;
@@ -31,11 +31,11 @@ fn count(
     publication: &str,
     tables: &[OutboxTable],
     xid: Option<&str>,
-) -> Result<Rows, SourceError> {
+) -> Result<AffectedRows, SourceError> {
     let question = "the number of rows in the outbox tables";
     control.configure(&format!("set statement_timeout = {}", COUNTING_TIMEOUT.as_millis()))?;
     let filter = xid.map(|xid| since(control, xid)).transpose()?.unwrap_or_else(|| "true".to_owned());
-    let mut rows = Rows::default();
+    let mut rows = AffectedRows::default();
     for table in tables {
         let described = Description::read(control, publication, &table.table)?;
         let described = described.ok_or(SourceError::Answer { question })?;

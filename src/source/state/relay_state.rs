@@ -3,7 +3,7 @@
 
 use crate::postgres::{Connection, Error};
 use crate::relay::boundary::{Lsn, PositionProof};
-use crate::relay::resume::{Backfill, Noted};
+use crate::relay::resume::{Backfill, NotedState};
 use crate::source::boundary::gap_report::Published;
 use crate::source::error::SourceError;
 use crate::source::server::answer::text;
@@ -21,7 +21,7 @@ fn text_of(backfill: Backfill) -> &'static str {
 #[derive(Clone, Debug)]
 pub(crate) struct RelayState {
     /// Input for planning a start.
-    pub(crate) noted: Noted,
+    pub(crate) noted: NotedState,
     /// A position of the slot stored in Kafka, if positions are stored there.
     pub(crate) position: Option<Lsn>,
     /// What is certainly in Kafka.
@@ -55,7 +55,7 @@ pub(crate) fn read(control: &mut Connection, server: &Server, slot: &str) -> Res
     let published = Published { lsn: lsn(5), at: row.text(6).map(str::to_owned), xid: row.text(7).map(str::to_owned) };
     let recovery =
         row.text(8).map(|xid| Recovery { from_xid: xid.to_owned(), after: published.lsn.unwrap_or_default() });
-    let noted = Noted {
+    let noted = NotedState {
         system_identifier: text(row, 0, question)?,
         backfill: match row.text(1) {
             Some("pending") => Backfill::Pending,
@@ -82,7 +82,7 @@ pub(crate) fn read_noted(
     control: &mut Connection,
     server: &Server,
     slot: &str,
-) -> Result<Option<(Noted, Option<Lsn>)>, SourceError> {
+) -> Result<Option<(NotedState, Option<Lsn>)>, SourceError> {
     match read(control, server, slot) {
         Ok(kept) => Ok(kept.map(|kept| (kept.noted, kept.position))),
         Err(

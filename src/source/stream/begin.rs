@@ -3,7 +3,7 @@
 use crate::postgres::{Error, Interrupt};
 use crate::relay::boundary::Lsn;
 use crate::relay::confirm::Resume;
-use crate::relay::resume::{self, Gap, Known, LeaseAcquisition, Noted, Plan, Slot};
+use crate::relay::resume::{self, Gap, LeaseAcquisition, NotedState, ResumePlan, Slot, StartFacts};
 use crate::source::boundary::gap_report::Published;
 use crate::source::error::SourceError;
 use crate::source::opening::{Opening, SourceOptions};
@@ -41,7 +41,7 @@ impl Opening {
         let recovery = kept.as_ref().and_then(|kept| kept.recovery.clone());
         self.position = kept.as_ref().and_then(|kept| kept.position);
         let (noted, last, server) = (kept.map(|kept| kept.noted), last.map(Origin::streamed), self.system.facts());
-        let mut known = Known { noted, slot: Slot::Missing, server, resume, last, acquisition };
+        let mut known = StartFacts { noted, slot: Slot::Missing, server, resume, last, acquisition };
         match resume::same_history(&known) {
             Ok(switch) => self.tell_of_switch(known.noted.as_ref(), switch),
             Err(gap) => return Err(self.explain(gap, published)),
@@ -49,19 +49,19 @@ impl Opening {
         let found = self.released_slot()?;
         known.slot = found.map_or(Ok(Slot::Missing), |found| found.facts(&slot, &self.server.database))?;
         match resume::plan(&known).map_err(|gap| self.explain(gap, published))? {
-            Plan::MakeAnew { drops } => {
+            ResumePlan::MakeAnew { drops } => {
                 if drops {
                     tracing::warn!(slot, "recreating the slot: it was lost before the initial backfill finished");
                     drop_slot(&mut self.control, &slot)?;
                 }
                 Ok(Begin::Anew(recovery))
             }
-            Plan::BackfillAgain { start } => {
+            ResumePlan::BackfillAgain { start } => {
                 tracing::info!(slot, "restarting the initial backfill: it was not finished");
                 Ok(Begin::Again(start, recovery))
             }
-            Plan::At { start, backfill_end: Some(end) } => Ok(Begin::At { start, backfill_end: Some(end) }),
-            Plan::At { start, backfill_end: None } => {
+            ResumePlan::At { start, backfill_end: Some(end) } => Ok(Begin::At { start, backfill_end: Some(end) }),
+            ResumePlan::At { start, backfill_end: None } => {
                 if known.noted.is_none() {
                     tracing::info!(slot, "slot was not created by walpost: skipping the initial backfill");
                 }
@@ -73,7 +73,7 @@ impl Opening {
         }
     }
 
-    fn tell_of_switch(&self, noted: Option<&Noted>, switch: Option<Lsn>) {
+    fn tell_of_switch(&self, noted: Option<&NotedState>, switch: Option<Lsn>) {
         if let (Some(before), Some(switch)) = (noted.and_then(|noted| noted.timeline), switch) {
             let (slot, now) = (&self.options.slot, self.system.timeline);
             tracing::warn!(

@@ -2,7 +2,7 @@
 
 use crate::postgres::{HEADER_BYTES, Head, ProtocolError};
 use crate::relay::boundary::Lsn;
-use crate::source::boundary::place::Place;
+use crate::source::boundary::place::StreamPlace;
 use crate::source::limits::BEHIND_MICROS;
 
 /// Offset of XLogData's body: after type, start, end and time.
@@ -18,19 +18,19 @@ const REPLY_FLAG: usize = HEADER_BYTES + 1 + 2 * 8;
 
 /// What was seen while cutting. Both times are the server's own, so a wrong local clock does no harm.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Seen {
+pub(crate) struct FramingState {
     committed_at: Option<i64>,
     sent_at: Option<i64>,
     /// The current position of the stream.
-    pub(crate) place: Place,
+    pub(crate) place: StreamPlace,
     /// A keepalive requests a reply.
     pub(crate) reply_requested: bool,
 }
 
-impl Seen {
+impl FramingState {
     /// Only the start of the stream.
     pub(crate) fn after(start: Lsn) -> Self {
-        Self { place: Place { transaction: None, after: start }, ..Self::default() }
+        Self { place: StreamPlace { transaction: None, after: start }, ..Self::default() }
     }
 
     /// Whether the last row was sent long after its transaction had committed.
@@ -52,7 +52,8 @@ impl Seen {
                         self.place.transaction = lsn(message, XLOG_HEADER_BYTES + 1);
                     }
                     Some(b'C') => {
-                        self.place = Place { transaction: None, after: lsn(message, COMMIT_END).unwrap_or_default() };
+                        self.place =
+                            StreamPlace { transaction: None, after: lsn(message, COMMIT_END).unwrap_or_default() };
                     }
                     _ => {}
                 }
@@ -99,7 +100,7 @@ pub(crate) enum Next {
 }
 
 /// Cuts; `offset` is where `bytes` start in the connection. A CopyData message may have `limit` bytes.
-pub(crate) fn frame(bytes: &[u8], offset: u64, limit: usize, seen: &mut Seen) -> Framed {
+pub(crate) fn frame(bytes: &[u8], offset: u64, limit: usize, seen: &mut FramingState) -> Framed {
     let mut whole = 0;
     loop {
         let rest = &bytes[whole..];
@@ -127,7 +128,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::source::frames::Writer;
+    use crate::source::frames::FrameWriter;
 
     const LIMIT: usize = 1_000;
 
@@ -137,14 +138,14 @@ mod tests {
     }
 
     fn begin(committed_at: i64, sent_at: i64) -> Vec<u8> {
-        let mut writer = Writer { bytes: vec![], commit: Lsn(1), committed_at };
+        let mut writer = FrameWriter { bytes: vec![], commit: Lsn(1), committed_at };
         writer.begin().expect("short");
         writer.bytes[SENT_AT..SENT_AT + 8].copy_from_slice(&sent_at.to_be_bytes());
         writer.bytes
     }
 
-    fn seen(bytes: &[u8]) -> Seen {
-        let mut seen = Seen::default();
+    fn seen(bytes: &[u8]) -> FramingState {
+        let mut seen = FramingState::default();
         assert_eq!(frame(bytes, 0, LIMIT, &mut seen).whole, bytes.len());
         seen
     }
@@ -154,7 +155,7 @@ mod tests {
         assert!(!seen(&begin(0, BEHIND_MICROS)).is_behind());
         assert!(seen(&begin(0, BEHIND_MICROS + 1)).is_behind());
         assert!(!seen(&[begin(0, i64::MAX), begin(i64::MIN, 0), begin(5, 6)].concat()).is_behind());
-        assert!(!Seen::default().is_behind());
+        assert!(!FramingState::default().is_behind());
     }
 
     #[test]
@@ -168,7 +169,7 @@ mod tests {
     #[test]
     fn other_messages_and_nonsense_end_the_cut() {
         let copy = message(b'd', b"x");
-        let mut seen = Seen::default();
+        let mut seen = FramingState::default();
         let bytes = [&copy[..], &message(b'c', b"")].concat();
         let done = Framed { whole: copy.len(), next: Next::Other(Head { tag: b'c', total: 5 }) };
         assert_eq!(frame(&bytes, 0, LIMIT, &mut seen), done);
@@ -187,14 +188,17 @@ mod tests {
         ] {
             let length = u32::try_from(total - 1).expect("short").to_be_bytes();
             let bytes = [&copy[..], &[tag], &length].concat();
-            assert_eq!(frame(&bytes, 0, LIMIT, &mut Seen::default()), Framed { whole: copy.len(), next: expected });
+            assert_eq!(
+                frame(&bytes, 0, LIMIT, &mut FramingState::default()),
+                Framed { whole: copy.len(), next: expected }
+            );
         }
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_cut(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
-            prop_assert!(frame(&bytes, 0, LIMIT, &mut Seen::default()).whole <= bytes.len());
+            prop_assert!(frame(&bytes, 0, LIMIT, &mut FramingState::default()).whole <= bytes.len());
         }
 
         #[test]
@@ -207,7 +211,7 @@ mod tests {
             for message in &messages {
                 if whole + message.len() <= end { whole += message.len() } else { break }
             }
-            prop_assert_eq!(frame(&bytes[..end], 0, LIMIT, &mut Seen::default()), Framed { whole, next: Next::More });
+            prop_assert_eq!(frame(&bytes[..end], 0, LIMIT, &mut FramingState::default()), Framed { whole, next: Next::More });
         }
     }
 }

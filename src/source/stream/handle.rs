@@ -7,12 +7,12 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::postgres::{Error, Interrupt};
 use crate::relay::boundary::{Batch, Lsn};
-use crate::source::batch_channel::{BatchChannel, Shared, Stop, channel};
+use crate::source::batch_channel::{BatchChannel, StreamShared, StreamStop, channel};
 use crate::source::error::SourceError;
 
 /// An event of the stream.
 #[derive(Debug)]
-pub enum Event {
+pub enum StreamEvent {
     /// Messages, in order.
     Batch(Batch),
     /// The stream has ended; everything before that has been handed out.
@@ -23,7 +23,7 @@ pub enum Event {
 #[derive(Debug)]
 pub struct Stream {
     receiver: mpsc::Receiver<Batch>,
-    shared: Arc<Shared>,
+    shared: Arc<StreamShared>,
     confirmed: Option<Lsn>,
     ended: Option<oneshot::Receiver<()>>,
     thread: Option<JoinHandle<()>>,
@@ -50,16 +50,16 @@ impl Stream {
         Ok(Self { receiver, shared, confirmed: None, ended: Some(ended), thread: Some(thread) })
     }
 
-    /// The next event. Nothing follows [`Event::Lost`].
+    /// The next event. Nothing follows [`StreamEvent::Lost`].
     ///
     /// Cancel-safe: a batch is either returned or still in the channel.
-    pub async fn next(&mut self) -> Event {
+    pub async fn next(&mut self) -> StreamEvent {
         match self.receiver.recv().await {
             Some(batch) => {
                 self.shared.taken(&batch);
-                Event::Batch(batch)
+                StreamEvent::Batch(batch)
             }
-            None => Event::Lost(self.failure()),
+            None => StreamEvent::Lost(self.failure()),
         }
     }
 
@@ -87,7 +87,7 @@ impl Stream {
         self.confirmed
     }
 
-    /// Whether the whole backfill has arrived, if there is one. Certain after [`Event::Lost`]; before, the rest of it
+    /// Whether the whole backfill has arrived, if there is one. Certain after [`StreamEvent::Lost`]; before, the rest of it
     /// may still be in the channel.
     #[must_use]
     pub fn is_backfilled(&self) -> bool {
@@ -100,7 +100,7 @@ impl Stream {
     /// # Errors
     /// Why it did not end cleanly. The server may then not know the confirmed LSN.
     pub async fn stop(mut self) -> Result<(), SourceError> {
-        self.shared.request_stop(Stop::Orderly);
+        self.shared.request_stop(StreamStop::Orderly);
         if let Some(ended) = self.ended.take() {
             // An error means that the thread is gone, which is what is awaited.
             let _ = ended.await;
@@ -128,6 +128,6 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.shared.request_stop(Stop::Abandon);
+        self.shared.request_stop(StreamStop::Abandon);
     }
 }

@@ -24,7 +24,7 @@ use crate::source::server::identity::{Server, identify_system};
 use crate::source::server::refusal;
 use crate::source::slot::inspect::{CreatedSlot, check_slot_name, inspect_slot};
 use crate::source::slot::lease::Lease;
-use crate::source::snapshot::backfill::{self, Rows};
+use crate::source::snapshot::backfill::{self, BackfillRows};
 use crate::source::state::relay_state::{self, Recovery};
 use crate::source::state::secrets::{self, Secrets};
 
@@ -259,7 +259,7 @@ impl Opening {
     ) -> Result<(), SourceError> {
         let limit = self.options.row_limit(&self.server);
         let SourceOptions { publication, tables, .. } = &self.options;
-        let rows = Rows { slot, publication, tables, limit, recovery };
+        let rows = BackfillRows { slot, publication, tables, limit, recovery };
         let rows = backfill::run(&mut self.control, &self.server, &rows, channel, interrupt)?;
         tracing::info!(slot = %self.options.slot, rows, "initial backfill read");
         // From here on the slot is enough to continue, even if the replication connection was lost meanwhile.

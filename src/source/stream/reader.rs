@@ -5,12 +5,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
-use super::framing::{Framed, Next, Seen, frame};
+use super::framing::{Framed, FramingState, Next, frame};
 use super::skim::Skimmer;
 use super::wire::{ReadMode, Received, Wire};
-use crate::postgres::{Body, Error, HEADER_BYTES, Head, Parts, ServerError, sqlstate};
+use crate::postgres::{Body, Error, HEADER_BYTES, Head, ServerError, TransportParts, sqlstate};
 use crate::relay::boundary::{Batch, Lsn};
-use crate::source::batch_channel::{BatchChannel, Handed, Stop};
+use crate::source::batch_channel::{BatchChannel, Handed, StreamStop};
 use crate::source::error::SourceError;
 use crate::source::limits::{BUFFER_BYTES, COPIED_BYTES, DEFAULT_SILENCE, SPARE_BYTES, STOP_TIMEOUT};
 
@@ -43,7 +43,7 @@ pub(crate) struct StreamReader<'a> {
     buffer: Vec<u8>,
     /// The buffer's offset in the connection's bytes.
     offset: u64,
-    seen: Seen,
+    seen: FramingState,
     next_status: Instant,
     heard: Instant,
     reported: Lsn,
@@ -52,7 +52,7 @@ pub(crate) struct StreamReader<'a> {
 impl<'a> StreamReader<'a> {
     /// Takes over a streaming connection. A message is held as a whole up to `limit` bytes.
     pub(crate) fn new(
-        parts: Parts,
+        parts: TransportParts,
         channel: &'a mut BatchChannel,
         timing: Timing,
         limit: usize,
@@ -67,7 +67,7 @@ impl<'a> StreamReader<'a> {
             skimmer: None,
             buffer: parts.rest,
             offset: parts.offset,
-            seen: Seen::after(start),
+            seen: FramingState::after(start),
             next_status: now,
             heard: now,
             reported: Lsn::default(),
@@ -80,9 +80,9 @@ impl<'a> StreamReader<'a> {
         self.deliver()?;
         loop {
             match self.channel.shared.stop() {
-                Stop::No => {}
-                Stop::Orderly => return self.finish(),
-                Stop::Abandon => return Ok(()),
+                StreamStop::No => {}
+                StreamStop::Orderly => return self.finish(),
+                StreamStop::Abandon => return Ok(()),
             }
             self.report_if_due(true)?;
             self.make_room();
@@ -185,12 +185,12 @@ impl<'a> StreamReader<'a> {
             match self.channel.try_hand_over(batch) {
                 Handed::Over => break,
                 Handed::Unwanted => {
-                    self.channel.shared.request_stop(Stop::Abandon);
+                    self.channel.shared.request_stop(StreamStop::Abandon);
                     break;
                 }
                 Handed::Full(again) => batch = again,
             }
-            if self.channel.shared.stop() != Stop::No {
+            if self.channel.shared.stop() != StreamStop::No {
                 break;
             }
             waited = true;
@@ -286,7 +286,7 @@ impl<'a> StreamReader<'a> {
                     continue;
                 }
             }
-            if Instant::now() >= deadline || self.channel.shared.stop() == Stop::Abandon {
+            if Instant::now() >= deadline || self.channel.shared.stop() == StreamStop::Abandon {
                 return Err(Error::Timeout { doing: "ending the stream", after: STOP_TIMEOUT }.into());
             }
             self.make_room();

@@ -15,7 +15,7 @@ use crate::source::origin::Origin;
 use crate::source::server::identity::Server;
 use crate::source::slot::inspect::CreatedSlot;
 use crate::source::slot::slot_copy::copy_holder;
-use crate::source::snapshot::backfill::{self, Rows};
+use crate::source::snapshot::backfill::{self, BackfillRows};
 use crate::source::state::secrets;
 
 /// The end of the synthetic transaction that contains all rows of the tables: before everything in the WAL.
@@ -109,7 +109,7 @@ fn stream_tables(options: SourceOptions, server: Server, mut control: Connection
         let made_up = CreatedSlot { consistent_point: TABLES_END, snapshot: None };
         let SourceOptions { publication, tables, .. } = &options;
         let limit = options.row_limit(&server);
-        let rows = Rows { slot: &made_up, publication, tables, limit, recovery: None };
+        let rows = BackfillRows { slot: &made_up, publication, tables, limit, recovery: None };
         let rows = backfill::run(&mut control, &server, &rows, channel, &interrupt)?;
         tracing::info!(rows, "outbox tables read");
         control.close();

@@ -30,7 +30,7 @@ use super::reader::status_update;
 use crate::postgres::{self, Connection, WaitLimit, quote_identifier};
 use crate::relay::boundary::{Lsn, PositionProof, Timestamp};
 use crate::relay::confirm::StreamStart;
-use crate::relay::resume::{self, Backfill, Begun, Known, LeaseAcquisition, Slot};
+use crate::relay::resume::{self, Backfill, Begun, LeaseAcquisition, Slot, StartFacts};
 use crate::source::boundary::not_skipped::NotSkipped;
 use crate::source::boundary::table::TableName;
 use crate::source::detached::detached;
@@ -48,7 +48,7 @@ use crate::source::state::secrets::{self, Secrets};
 
 /// An outbox table and the column that identifies its rows.
 #[derive(Clone, Debug)]
-pub struct Listed {
+pub struct ListedTable {
     /// The table.
     pub table: TableName,
     /// Its column with the event ids.
@@ -105,7 +105,7 @@ impl Skipping {
     ///
     /// # Errors
     /// [`SourceError::NotSkipped`]; [`SourceError::SlotHeld`] while a relay has the slot.
-    pub async fn begin(options: &SourceOptions, tables: Vec<Listed>, commit: Lsn) -> Result<Self, SourceError> {
+    pub async fn begin(options: &SourceOptions, tables: Vec<ListedTable>, commit: Lsn) -> Result<Self, SourceError> {
         let (options, lease) = decide(options);
         detached(move |_| {
             let mut admin = SlotAdmin::open(&options, &lease)?;
@@ -162,7 +162,7 @@ impl Skipping {
 
 /// Whether a relay would start here but for the transaction: skipping it must not hide that something else advanced the slot.
 fn check_history(admin: &mut SlotAdmin, options: &SourceOptions, stands: Lsn) -> Result<(), SourceError> {
-    let known = Known {
+    let known = StartFacts {
         noted: admin.kept.as_ref().map(|kept| kept.noted.clone()),
         slot: Slot::At(stands),
         server: admin.system.facts(),
@@ -305,7 +305,7 @@ impl Reading {
 
 /// Lists a table's rows of the transaction. Those written under a savepoint have another id; they share the
 /// transaction's start time with the others.
-fn list(control: &mut Connection, table: &Listed, unsent: &mut Unsent) -> Result<(), SourceError> {
+fn list(control: &mut Connection, table: &ListedTable, unsent: &mut Unsent) -> Result<(), SourceError> {
     let id = table.id.as_deref().map_or_else(|| "null".to_owned(), |id| format!("{}::text", quote_identifier(id)));
     let (name, xid) = (&table.table, unsent.xid);
     let own = format!("xmin::text = '{xid}'");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::postgres::{Body, HEADER_BYTES, Head};
 use crate::relay::boundary::{Batch, Lsn};
-use crate::source::{Event, SourceError, Stream};
+use crate::source::{SourceError, Stream, StreamEvent};
 
 /// A message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,8 +79,8 @@ fn decode_message(bytes: &[u8]) -> Message {
 /// The next batch, decoded.
 pub(super) async fn next(stream: &mut Stream) -> Vec<Message> {
     match tokio::time::timeout(Duration::from_secs(60), stream.next()).await.expect("something within a minute") {
-        Event::Batch(batch) => decode(&batch),
-        Event::Lost(error) => panic!("the stream is lost: {error} ({error:?})"),
+        StreamEvent::Batch(batch) => decode(&batch),
+        StreamEvent::Lost(error) => panic!("the stream is lost: {error} ({error:?})"),
     }
 }
 
@@ -122,8 +122,8 @@ pub(super) async fn read_payloads(stream: &mut Stream, count: usize) -> (Vec<Str
 pub(super) async fn lost(stream: &mut Stream) -> SourceError {
     loop {
         match tokio::time::timeout(Duration::from_secs(60), stream.next()).await.expect("an end within a minute") {
-            Event::Batch(_) => {}
-            Event::Lost(error) => return error,
+            StreamEvent::Batch(_) => {}
+            StreamEvent::Lost(error) => return error,
         }
     }
 }
