@@ -84,7 +84,7 @@ pub enum Fault {
     #[error(
         "the transaction was not skipped, because its dead letters can't be written to topic {topic}: {reason}; fix that and run the command again"
     )]
-    NotSetAside {
+    SkipNotWritten {
         /// The dead-letter topic.
         topic: String,
         /// Why.
@@ -108,7 +108,7 @@ impl EndsCommand for Fault {
             Self::Source(error) => error.exit_code(),
             Self::Database(error) => error.exit_code(),
             Self::Sink(error) => error.exit_code(),
-            Self::Position(_) | Self::KafkaUnreachable { .. } | Self::NotSetAside { .. } => exit::UNAVAILABLE,
+            Self::Position(_) | Self::KafkaUnreachable { .. } | Self::SkipNotWritten { .. } => exit::UNAVAILABLE,
             Self::Halt(Halt::Stream { .. } | Halt::Displaced { .. }) => exit::UNAVAILABLE,
             Self::Halt(Halt::Layout(_) | Halt::Refused { .. }) => exit::REFUSED,
             Self::ShutdownTimeout { .. } | Self::Unconfirmed { .. } | Self::Listen { .. } => exit::FAILED,

@@ -87,7 +87,7 @@
 //! | `src/sink/client/context.rs`, `src/sink/client/producer_client.rs` | settles a ticket | on librdkafka's delivery report with `acks=all`; one that a later record's only implies counts only where the partition knows the producer |
 //! | `src/sink/at_least_once.rs`, `src/sink/exactly_once/mod.rs` | settles a ticket | forwards those reports; with transactions, once the commit has succeeded |
 //! | `src/sink/exactly_once/sink.rs` | decides on a stored position | stores what the driver's checkpoint says, in the transaction of the records before it |
-//! | `src/sink/exactly_once/step_past.rs` | decides on a stored position | an operator's `slot skip`, with the dead letters of what is skipped in the same transaction |
+//! | `src/sink/exactly_once/skip.rs` | decides on a stored position | an operator's `slot skip`, with the dead letters of what is skipped in the same transaction |
 //! | `src/sink/exactly_once/positions.rs` | decides on a stored position | takes the last one under the relay's key, if a key of this database signed it and it is not a copy |
 //! | `src/sink/client/topic_reader.rs` | decides on a stored position | reads to the end that the partition had at the call, whatever a new leader says of it at first |
 //! | `src/driver/reporting.rs` | settles a ticket | forwards the sink's acknowledgements to the core |
@@ -119,6 +119,8 @@
 //! | [note](source::Note) | what the relay records in `outbox.relay` about its slot; the next start compares it with the slot |
 //! | [guard](relay::resume::Guard) | the position up to which events of a resumed stream are skipped, and the check that the event at it comes again |
 //! | [lease](source::Lease) | the right of one relay to a slot |
+//! | skip | of an event: it is not published again, because it is in Kafka already; of a transaction: `walpost slot skip` moves the slot past one that is unsendable, and writes dead letters in its place |
+//! | unsendable | of a transaction: Postgres fails to decode it for the slot, so nothing after it can be streamed |
 //! | backfill | the rows that are older than the slot, read from the tables at a first start |
 //! | [in-flight window](relay::delivery::window) | how much may be handed to the sink and unanswered |
 //! | warm-up | a producer's first record to a partition goes alone |

@@ -7,12 +7,14 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use crate::config::{Config, Delivery, process_environment};
-use crate::driver::{SetAside, set_aside, source_options};
+use crate::driver::{SkippedInKafka, source_options, write_skipped};
 use crate::exit::{CommandError, Context};
 use crate::relay::boundary::Lsn;
 use crate::relay::decode::outbox::Outbox;
 use crate::relay::decode::role::Role;
-use crate::source::{self, Adoption, ListedTable, Recreated, Scope, Skipping, TableName, Unpublished, Unsent};
+use crate::source::{
+    self, Adoption, ListedTable, Recreated, Scope, TableName, TransactionSkip, Unpublished, UnsendableTransaction,
+};
 use crate::terminal::{counted, visible_lines};
 
 /// Recreate, adopt or advance a slot that the relay refuses to stream from.
@@ -87,11 +89,15 @@ pub async fn run(args: &SlotArgs, path: Option<&Path>, out: &mut (impl Write + S
             if json { recreated_json(slot, &recreated) } else { recreated_text(slot, &recreated) }
         }
         SlotCommand::Skip(SkipArgs { lsn, json }) => {
-            let skipping = Skipping::begin(&options, listed(&config), lsn).await?;
-            let unsent = skipping.unsent.clone();
-            let SetAside { dead_letters, stored } = set_aside(&config, &skipping.before, &unsent).await?;
+            let skipping = TransactionSkip::begin(&options, listed(&config), lsn).await?;
+            let unsendable = skipping.unsendable.clone();
+            let SkippedInKafka { dead_letters, stored } = write_skipped(&config, &skipping.before, &unsendable).await?;
             let stands = skipping.finish(stored).await?;
-            if json { skipped_json(slot, &unsent, stands) } else { skipped_text(slot, &unsent, dead_letters, stands) }
+            if json {
+                skipped_json(slot, &unsendable, stands)
+            } else {
+                skipped_text(slot, &unsendable, dead_letters, stands)
+            }
         }
         SlotCommand::Adopt(AdoptArgs { forget_position, json }) => {
             let adoption = Adoption::begin(&options).await?;
@@ -126,8 +132,8 @@ fn listed(config: &Config) -> Vec<ListedTable> {
     config.outboxes.iter().map(table).collect()
 }
 
-fn skipped_text(slot: &str, unsent: &Unsent, dead_letters: Option<usize>, stands: Lsn) -> String {
-    let Unsent { commit, committed_at, xid, error, sent, rows, unlisted, .. } = unsent;
+fn skipped_text(slot: &str, unsendable: &UnsendableTransaction, dead_letters: Option<usize>, stands: Lsn) -> String {
+    let UnsendableTransaction { commit, committed_at, xid, error, sent, rows, unlisted, .. } = unsendable;
     let mut text = format!(
         "slot {slot} was advanced to {stands}, past transaction {xid}, committed at {committed_at} (LSN {commit})\nPostgres can't send it: {error}\nits first {sent} events were sent before the error, and are published unless the relay stopped before Kafka acknowledged them\n"
     );
@@ -149,8 +155,8 @@ fn skipped_text(slot: &str, unsent: &Unsent, dead_letters: Option<usize>, stands
     text + "; correct each row and emit it again"
 }
 
-fn skipped_json(slot: &str, unsent: &Unsent, stands: Lsn) -> String {
-    let Unsent { commit, committed_at, xid, error, sqlstate, sent, rows, unlisted } = unsent;
+fn skipped_json(slot: &str, unsendable: &UnsendableTransaction, stands: Lsn) -> String {
+    let UnsendableTransaction { commit, committed_at, xid, error, sqlstate, sent, rows, unlisted } = unsendable;
     let row = |(table, id): &(TableName, Option<String>)| json!({"table": table.to_string(), "id": id});
     json!({
         "slot": slot,

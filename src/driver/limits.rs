@@ -101,9 +101,9 @@ pub(in crate::driver) const PUBLICATION_REST: u32 = 50;
 // Dead letters of a transaction that is skipped.
 
 /// How long Kafka may take to acknowledge all of them.
-pub(in crate::driver) const SET_ASIDE_TIMEOUT: Duration = Duration::from_secs(60);
+pub(in crate::driver) const SKIP_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long to wait in an outage before asking for the topic again.
-pub(in crate::driver) const SET_ASIDE_PAUSE: Duration = Duration::from_millis(500);
+pub(in crate::driver) const SKIP_PAUSE: Duration = Duration::from_millis(500);
 
 const _: () = {
     // A note is due no later than the turn that writes it.
@@ -120,5 +120,5 @@ const _: () = {
     assert!(TYPE_INTERVAL.as_millis() < TYPE_PATIENCE.as_millis());
     assert!(WATCH_INTERVAL.as_millis() < MAINTAIN_AGAIN.as_millis());
     assert!(MAINTAIN_AGAIN.as_millis() < MAINTAIN_INTERVAL.as_millis());
-    assert!(SET_ASIDE_PAUSE.as_millis() < SET_ASIDE_TIMEOUT.as_millis());
+    assert!(SKIP_PAUSE.as_millis() < SKIP_TIMEOUT.as_millis());
 };

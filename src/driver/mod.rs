@@ -23,7 +23,7 @@ mod visible_transactions;
 mod registry;
 mod notices;
 mod repeats;
-mod set_aside;
+mod skip;
 mod publication;
 mod slot_note;
 mod waiting;
@@ -65,7 +65,7 @@ use storing::Storing;
 pub(crate) use assemble::forget_position;
 pub(crate) use limits::IDLE_CONFIRMING;
 pub(crate) use replay::{Job, rehearse, replay};
-pub(crate) use set_aside::{SetAside, set_aside};
+pub(crate) use skip::{SkippedInKafka, write_skipped};
 
 /// Runs a relay until `shutdown` or a fault.
 ///

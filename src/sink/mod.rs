@@ -82,7 +82,7 @@ pub use client::topic_reader::{Found, Isolation, ReadingError, Span, TopicLayout
 pub use error::{SendError, SinkError, TransactionsError};
 pub(crate) use exactly_once::look_at_position;
 pub use exactly_once::{
-    BatchError, BatchOutcome, BatchWriter, POSITIONS_TOPIC, PositionError, StepError, StepPast, SteppedPast,
+    BatchError, BatchOutcome, BatchWriter, POSITIONS_TOPIC, PositionError, PositionSkip, SkipError, SkipStored,
     TransactionSize, TransactionalSink, TransactionsOptions,
 };
 pub(crate) use limits::{BATCH_TIMEOUT, FIRST_ANSWER};

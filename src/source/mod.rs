@@ -64,4 +64,4 @@ pub use state::secrets::{Secrets, read_message_keys};
 pub use stream::handle::{Stream, StreamEvent};
 pub use stream::open::{Source, connect, reconnect};
 pub use stream::replay::{Feed, TABLES_END, connect_replay};
-pub use stream::skip::{ListedTable, Skipping, SlotBefore, Unsent};
+pub use stream::skip::{ListedTable, SlotBefore, TransactionSkip, UnsendableTransaction};

@@ -47,7 +47,7 @@ mod verdicts;
 mod abort;
 mod sink;
 mod forget_position;
-mod step_past;
+mod skip;
 mod batch_writer;
 #[cfg(test)]
 mod tests;
@@ -84,7 +84,7 @@ pub(crate) use look::look_at_position;
 pub use producer_factory::TransactionsOptions;
 pub use resume::PositionError;
 pub use size::TransactionSize;
-pub use step_past::{StepError, StepPast, SteppedPast};
+pub use skip::{PositionSkip, SkipError, SkipStored};
 
 /// The ticket of a position. The core never gets there: it counts up from 0.
 const POSITION: Ticket = Ticket(u64::MAX);

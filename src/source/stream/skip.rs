@@ -59,7 +59,7 @@ pub struct ListedTable {
 
 /// A transaction that Postgres can't send.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unsent {
+pub struct UnsendableTransaction {
     /// The start of its commit record.
     pub commit: Lsn,
     /// When it committed.
@@ -89,7 +89,7 @@ pub struct SlotBefore {
 }
 
 /// A transaction about to be skipped. No relay holds the slot meanwhile.
-pub struct Skipping {
+pub struct TransactionSkip {
     admin: SlotAdmin,
     slot: String,
     /// The slot as it was found.
@@ -97,10 +97,10 @@ pub struct Skipping {
     /// Held until the end.
     lease: Arc<Lease>,
     /// What is skipped.
-    pub unsent: Unsent,
+    pub unsendable: UnsendableTransaction,
 }
 
-impl Skipping {
+impl TransactionSkip {
     /// Checks that Postgres can't send the transaction at `commit`, and lists which of its rows the tables have.
     ///
     /// # Errors
@@ -115,12 +115,12 @@ impl Skipping {
             let first = find(&mut admin, &options, (stands, published), commit)?;
             // Again, as that may have been a passing failure; from the transaction on, so that what comes before it is not sent twice.
             self::stands(&mut admin, &options.slot)?;
-            let mut unsent = find(&mut admin, &options, (commit, published), commit)?;
-            if first.sqlstate != unsent.sqlstate {
+            let mut unsendable = find(&mut admin, &options, (commit, published), commit)?;
+            if first.sqlstate != unsendable.sqlstate {
                 return Err(NotSkipped::Readable(commit).into());
             }
             for table in &tables {
-                list(&mut admin.control, table, &mut unsent)?;
+                list(&mut admin.control, table, &mut unsendable)?;
             }
             let secrets = secrets::read(&mut admin.control, &admin.server, &options.slot)?;
             let is_first = admin.kept.as_ref().is_some_and(|kept| kept.noted.backfill == Backfill::Pending);
@@ -131,7 +131,7 @@ impl Skipping {
                 first: if is_first { StreamStart::FirstRows } else { StreamStart::Continued },
             };
             let before = SlotBefore { begun, secrets };
-            Ok(Self { admin, slot: options.slot, before, lease, unsent })
+            Ok(Self { admin, slot: options.slot, before, lease, unsendable })
         })
         .await
     }
@@ -139,14 +139,14 @@ impl Skipping {
     /// Moves the slot past the transaction; where it stands then. `stored` is what the position in Kafka past it bears, where positions are kept.
     ///
     /// # Errors
-    /// As [`Skipping::begin`].
+    /// As [`TransactionSkip::begin`].
     pub async fn finish(mut self, stored: Option<PositionProof>) -> Result<Lsn, SourceError> {
         detached(move |_| {
             self.lease.take()?;
-            let past = Lsn(self.unsent.commit.0 + 1);
+            let past = Lsn(self.unsendable.commit.0 + 1);
             // The lease may have been lost for a time, and a relay may have come further.
             if stands(&mut self.admin, &self.slot)? > past {
-                return Err(NotSkipped::Absent(self.unsent.commit).into());
+                return Err(NotSkipped::Absent(self.unsendable.commit).into());
             }
             let SlotAdmin { control, server, system, .. } = &mut self.admin;
             relay_state::skip(control, server, system, &self.slot, past, stored)?;
@@ -196,7 +196,7 @@ fn find(
     options: &SourceOptions,
     (from, published): (Lsn, Lsn),
     wanted: Lsn,
-) -> Result<Unsent, SourceError> {
+) -> Result<UnsendableTransaction, SourceError> {
     if wanted < from {
         return Err(NotSkipped::Absent(wanted).into());
     }
@@ -288,7 +288,7 @@ impl Reading {
         Ok(false)
     }
 
-    fn failed(self, error: String, sqlstate: &str) -> Result<Unsent, NotSkipped> {
+    fn failed(self, error: String, sqlstate: &str) -> Result<UnsendableTransaction, NotSkipped> {
         let wanted = self.wanted;
         let begun = self.open.ok_or_else(|| NotSkipped::Unnamed(error.clone()))?;
         if begun.commit != wanted {
@@ -299,15 +299,28 @@ impl Reading {
         }
         let OpenTransaction { commit, at, xid, events: sent } = begun;
         let sqlstate = sqlstate.to_owned();
-        Ok(Unsent { commit, committed_at: at, xid, error, sqlstate, sent, rows: Vec::new(), unlisted: Vec::new() })
+        Ok(UnsendableTransaction {
+            commit,
+            committed_at: at,
+            xid,
+            error,
+            sqlstate,
+            sent,
+            rows: Vec::new(),
+            unlisted: Vec::new(),
+        })
     }
 }
 
 /// Lists a table's rows of the transaction. Those written under a savepoint have another id; they share the
 /// transaction's start time with the others.
-fn list(control: &mut Connection, table: &ListedTable, unsent: &mut Unsent) -> Result<(), SourceError> {
+fn list(
+    control: &mut Connection,
+    table: &ListedTable,
+    unsendable: &mut UnsendableTransaction,
+) -> Result<(), SourceError> {
     let id = table.id.as_deref().map_or_else(|| "null".to_owned(), |id| format!("{}::text", quote_identifier(id)));
-    let (name, xid) = (&table.table, unsent.xid);
+    let (name, xid) = (&table.table, unsendable.xid);
     let own = format!("xmin::text = '{xid}'");
     let filter = match table.created_at.as_deref().map(quote_identifier) {
         Some(at) => format!("{own} or (xmin::text::bigint > {xid} and {at} in (select {at} from {name} where {own}))"),
@@ -318,14 +331,14 @@ fn list(control: &mut Connection, table: &ListedTable, unsent: &mut Unsent) -> R
     match control.simple_query(&sql) {
         Ok(rows) => {
             if rows.len() > SKIP_LISTED_MAX {
-                unsent.unlisted.push(name.clone());
+                unsendable.unlisted.push(name.clone());
             }
             let ids = rows.iter().take(SKIP_LISTED_MAX).map(|row| (name.clone(), row.text(0).map(str::to_owned)));
-            unsent.rows.extend(ids);
+            unsendable.rows.extend(ids);
         }
         Err(error @ postgres::Error::Server(_)) => {
             tracing::warn!(table = %name, error = %error, "could not list the rows of the transaction");
-            unsent.unlisted.push(name.clone());
+            unsendable.unlisted.push(name.clone());
         }
         Err(error) => return Err(error.into()),
     }

@@ -18,7 +18,7 @@ fn read(wanted: u64, published: u64, messages: &[Vec<u8>]) -> Result<Lsn, NotSki
     for message in messages {
         reading.take(message)?;
     }
-    reading.failed("why".to_owned(), "54000").map(|unsent| unsent.commit)
+    reading.failed("why".to_owned(), "54000").map(|unsendable| unsendable.commit)
 }
 
 #[test]

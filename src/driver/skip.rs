@@ -6,18 +6,18 @@ use tokio::time::Instant;
 
 use super::assemble::{self, KafkaSide};
 use crate::config::{Config, Delivery};
-use crate::driver::limits::{SET_ASIDE_PAUSE, SET_ASIDE_TIMEOUT};
+use crate::driver::limits::{SKIP_PAUSE, SKIP_TIMEOUT};
 use crate::fault::{Fault, chain};
 use crate::relay::boundary::{Lsn, OwnedRecord, Position, PositionProof, RefusalCode, Ticket, Verdict};
 use crate::relay::confirm::StreamStart;
 use crate::relay::publish::encode::names;
 use crate::relay::route::destination::dead_letter_settings;
-use crate::sink::{Deliveries, KafkaSink, SendError, Sink, StepError, StepPast, SteppedPast, Topics};
-use crate::source::{SlotBefore, Unsent};
+use crate::sink::{Deliveries, KafkaSink, PositionSkip, SendError, Sink, SkipError, SkipStored, Topics};
+use crate::source::{SlotBefore, UnsendableTransaction};
 
 /// What Kafka has of a transaction that Postgres can't send.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct SetAside {
+pub(crate) struct SkippedInKafka {
     /// How many dead letters were written; `None` if an earlier run has written them.
     pub(crate) dead_letters: Option<usize>,
     /// With exactly-once delivery: what the position past the transaction bears.
@@ -29,39 +29,43 @@ pub(crate) struct SetAside {
 ///
 /// # Errors
 /// [`Fault`]: with at-least-once delivery, Kafka may have some of them.
-pub(crate) async fn set_aside(config: &Config, before: &SlotBefore, unsent: &Unsent) -> Result<SetAside, Fault> {
-    let dead_letters = dead_letters(config, unsent);
+pub(crate) async fn write_skipped(
+    config: &Config,
+    before: &SlotBefore,
+    unsendable: &UnsendableTransaction,
+) -> Result<SkippedInKafka, Fault> {
+    let dead_letters = dead_letters(config, unsendable);
     // Until the rows from before the slot are published, nothing of the stream has a position.
     if config.kafka.delivery == Delivery::ExactlyOnce && before.begun.first == StreamStart::Continued {
-        return step_past(config, before, unsent.commit, dead_letters).await;
+        return write_with_position(config, before, unsendable.commit, dead_letters).await;
     }
     let count = dead_letters.len();
     write(config, dead_letters).await?;
-    Ok(SetAside { dead_letters: Some(count), stored: None })
+    Ok(SkippedInKafka { dead_letters: Some(count), stored: None })
 }
 
-async fn step_past(
+async fn write_with_position(
     config: &Config,
     before: &SlotBefore,
     commit: Lsn,
     dead_letters: Vec<OwnedRecord>,
-) -> Result<SetAside, Fault> {
+) -> Result<SkippedInKafka, Fault> {
     let kafka = assemble::connect_kafka(config, assemble::client_id(config)).await?;
-    ensure_topic(config, &kafka.topics, Instant::now() + SET_ASIDE_TIMEOUT).await?;
+    ensure_topic(config, &kafka.topics, Instant::now() + SKIP_TIMEOUT).await?;
     let SlotBefore { begun, secrets } = before.clone();
-    let step = StepPast { commit, slot: config.postgres.slot.as_str().to_owned(), begun, keys: secrets.positions };
+    let skip = PositionSkip { commit, slot: config.postgres.slot.as_str().to_owned(), begun, keys: secrets.positions };
     let count = dead_letters.len();
-    let stepped = kafka.exactly_once(config).sink.step_past(&step, dead_letters).await;
-    let SteppedPast { is_new, proof } = stepped.map_err(|error| match error {
-        StepError::Sink(error) => Fault::from(error),
-        StepError::Position(error) => Fault::from(error),
-        StepError::DeadLetters(reason) => failed(config, reason),
+    let skipped = kafka.exactly_once(config).sink.skip(&skip, dead_letters).await;
+    let SkipStored { is_new, proof } = skipped.map_err(|error| match error {
+        SkipError::Sink(error) => Fault::from(error),
+        SkipError::Position(error) => Fault::from(error),
+        SkipError::DeadLetters(reason) => failed(config, reason),
     })?;
-    Ok(SetAside { dead_letters: is_new.then_some(count), stored: Some(proof) })
+    Ok(SkippedInKafka { dead_letters: is_new.then_some(count), stored: Some(proof) })
 }
 
 fn failed(config: &Config, reason: String) -> Fault {
-    Fault::NotSetAside { topic: config.relay.dead_letter_topic.as_str().to_owned(), reason }
+    Fault::SkipNotWritten { topic: config.relay.dead_letter_topic.as_str().to_owned(), reason }
 }
 
 /// Makes sure that there is a dead-letter topic.
@@ -72,7 +76,7 @@ async fn ensure_topic(config: &Config, topics: &Topics, until: Instant) -> Resul
             Ok(Ok(_)) => return Ok(()),
             Ok(Err(refusal)) => return Err(failed(config, refusal.detail)),
             Err(error) if Instant::now() >= until => return Err(failed(config, chain(&error))),
-            Err(_) => tokio::time::sleep(SET_ASIDE_PAUSE).await,
+            Err(_) => tokio::time::sleep(SKIP_PAUSE).await,
         }
     }
 }
@@ -80,7 +84,7 @@ async fn ensure_topic(config: &Config, topics: &Topics, until: Instant) -> Resul
 async fn write(config: &Config, dead_letters: Vec<OwnedRecord>) -> Result<(), Fault> {
     let client = format!("{}-skip", assemble::client_id(config));
     let KafkaSide::<KafkaSink> { mut sink, topics, .. } = assemble::connect_kafka(config, client).await?;
-    let until = Instant::now() + SET_ASIDE_TIMEOUT;
+    let until = Instant::now() + SKIP_TIMEOUT;
     ensure_topic(config, &topics, until).await?;
     let failed = |reason: String| failed(config, reason);
     let (mut next, mut acked, mut deliveries) = (0, 0, Deliveries::default());
@@ -96,7 +100,7 @@ async fn write(config: &Config, dead_letters: Vec<OwnedRecord>) -> Result<(), Fa
         match tokio::time::timeout_at(until, sink.deliveries(&mut deliveries)).await {
             Ok(outcome) => outcome?,
             Err(_) => {
-                return Err(failed(format!("Kafka did not acknowledge it within {} s", SET_ASIDE_TIMEOUT.as_secs())));
+                return Err(failed(format!("Kafka did not acknowledge it within {} s", SKIP_TIMEOUT.as_secs())));
             }
         }
         acked += deliveries.acked.len();
@@ -109,19 +113,19 @@ async fn write(config: &Config, dead_letters: Vec<OwnedRecord>) -> Result<(), Fa
         }
         deliveries.clear();
     }
-    sink.close(SET_ASIDE_PAUSE).await;
+    sink.close(SKIP_PAUSE).await;
     Ok(())
 }
 
-fn dead_letters(config: &Config, unsent: &Unsent) -> Vec<OwnedRecord> {
-    let rows: Vec<Option<String>> = unsent.rows.iter().map(|(_, id)| id.clone()).collect();
+fn dead_letters(config: &Config, unsendable: &UnsendableTransaction) -> Vec<OwnedRecord> {
+    let rows: Vec<Option<String>> = unsendable.rows.iter().map(|(_, id)| id.clone()).collect();
     let rows = if rows.is_empty() { vec![None] } else { rows };
-    rows.into_iter().map(|id| dead_letter(config, unsent, id)).collect()
+    rows.into_iter().map(|id| dead_letter(config, unsendable, id)).collect()
 }
 
 /// Uses the current time, because a broker may reject the commit's timestamp.
-fn dead_letter(config: &Config, unsent: &Unsent, id: Option<String>) -> OwnedRecord {
-    let Unsent { commit, committed_at, xid, error, sent, .. } = unsent;
+fn dead_letter(config: &Config, unsendable: &UnsendableTransaction, id: Option<String>) -> OwnedRecord {
+    let UnsendableTransaction { commit, committed_at, xid, error, sent, .. } = unsendable;
     let detail = format!(
         "Postgres can't send transaction {xid}, committed at {committed_at} (LSN {commit}): {error}; it had sent {sent} of the events, which are published unless the relay stopped before Kafka acknowledged them"
     );

@@ -17,9 +17,9 @@ use crate::sink::error::{SinkError, TransactionsError};
 use crate::sink::limits::POSITION_TIMEOUT;
 use crate::sink::stored_position::{Cluster, StoredPosition};
 
-/// A transaction to step past.
+/// A transaction to skip.
 #[derive(Clone, Debug)]
-pub struct StepPast {
+pub struct PositionSkip {
     /// The start of its commit record. Every event before it is in Kafka.
     pub commit: Lsn,
     /// The slot that it is in.
@@ -32,7 +32,7 @@ pub struct StepPast {
 
 /// Kafka has a position past the transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SteppedPast {
+pub struct SkipStored {
     /// It was stored now, with the dead letters. It was there already after an earlier run, or where a relay has published the transaction.
     pub is_new: bool,
     /// What it bears.
@@ -41,7 +41,7 @@ pub struct SteppedPast {
 
 /// Why nothing was stored.
 #[derive(Debug, thiserror::Error)]
-pub enum StepError {
+pub enum SkipError {
     /// Kafka.
     #[error(transparent)]
     Sink(#[from] SinkError),
@@ -53,7 +53,7 @@ pub enum StepError {
     DeadLetters(String),
 }
 
-impl StepPast {
+impl PositionSkip {
     /// What to store, by the position that is in Kafka; `None` if that is past the transaction already.
     fn beyond(&self, resumed: Option<Checkpoint>) -> Option<Checkpoint> {
         // With no event that is known to be in Kafka, none is passed over: one would have to be found again in the stream.
@@ -63,19 +63,19 @@ impl StepPast {
 }
 
 impl TransactionalSink {
-    /// Stores a position past a transaction, and `letters` with it; nothing if the position is past it already.
+    /// Stores a position past a transaction, and `dead_letters` with it; nothing if the position is past it already.
     ///
     /// # Errors
-    /// [`StepError`]; unless Kafka did not answer in time, nothing was stored.
-    pub async fn step_past(self, step: &StepPast, dead_letters: Vec<OwnedRecord>) -> Result<SteppedPast, StepError> {
-        let stepped = tokio::time::timeout(POSITION_TIMEOUT, self.store_past(step, dead_letters)).await;
+    /// [`SkipError`]; unless Kafka did not answer in time, nothing was stored.
+    pub async fn skip(self, skip: &PositionSkip, dead_letters: Vec<OwnedRecord>) -> Result<SkipStored, SkipError> {
+        let skipped = tokio::time::timeout(POSITION_TIMEOUT, self.store_past(skip, dead_letters)).await;
         let late = || format!("Kafka did not answer within {} s", POSITION_TIMEOUT.as_secs());
-        stepped.unwrap_or_else(|_| Err(not_stored(late())))
+        skipped.unwrap_or_else(|_| Err(not_stored(late())))
     }
 
-    async fn store_past(&self, step: &StepPast, dead_letters: Vec<OwnedRecord>) -> Result<SteppedPast, StepError> {
+    async fn store_past(&self, skip: &PositionSkip, dead_letters: Vec<OwnedRecord>) -> Result<SkipStored, SkipError> {
         let (factory, stopped, key) = (&self.factory, self.stop.flag(), self.factory.identity.position_key());
-        let StepPast { begun, keys, .. } = step.clone();
+        let PositionSkip { begun, keys, .. } = skip.clone();
         let (server, start) = (begun.server.clone(), begun.start);
         let cluster = Cluster { system_identifier: server.system_identifier, timeline: server.timeline };
         let history =
@@ -93,16 +93,16 @@ impl TransactionalSink {
         let kept = factory.read(&mut reader, ReadScope::Everything, history.proof(), &stopped).await?;
         history.check(&kept.position().cloned(), key.clone()).map_err(SinkError::from)?;
         let resumed = resume::skip_to(&kept.facts(), &begun);
-        let resumed = resumed.map_err(|gap| PositionError::of(gap, &step.slot, start, &key))?;
-        let Some(checkpoint) = step.beyond(resumed) else {
-            let proof = kept.position().map(|stored| stored.proof(&step.keys)).unwrap_or_default();
-            return Ok(SteppedPast { is_new: false, proof });
+        let resumed = resumed.map_err(|gap| PositionError::of(gap, &skip.slot, start, &key))?;
+        let Some(checkpoint) = skip.beyond(resumed) else {
+            let proof = kept.position().map(|stored| stored.proof(&skip.keys)).unwrap_or_default();
+            return Ok(SkipStored { is_new: false, proof });
         };
-        let stored = StoredPosition::new(checkpoint, cluster, &step.keys);
-        let proof = stored.proof(&step.keys);
+        let stored = StoredPosition::new(checkpoint, cluster, &skip.keys);
+        let proof = stored.proof(&skip.keys);
         let position = OwnedRecord {
             topic: POSITIONS_TOPIC.to_owned(),
-            value: Some(stored.encode(&key, &step.keys)),
+            value: Some(stored.encode(&key, &skip.keys)),
             key: Some(key.into_bytes()),
             headers: Vec::new(),
             timestamp_millis: now_millis(),
@@ -112,14 +112,14 @@ impl TransactionalSink {
             BatchOutcome::Committed => {
                 // A commit is answered before its markers are written, and the next start reads what is visible.
                 factory.read(&mut reader, ReadScope::Everything, None, &stopped).await?;
-                Ok(SteppedPast { is_new: true, proof })
+                Ok(SkipStored { is_new: true, proof })
             }
-            BatchOutcome::Aborted { reason, .. } => Err(StepError::DeadLetters(reason)),
+            BatchOutcome::Aborted { reason, .. } => Err(SkipError::DeadLetters(reason)),
         }
     }
 }
 
-fn not_stored(reason: String) -> StepError {
+fn not_stored(reason: String) -> SkipError {
     SinkError::from(TransactionsError::NotStored { reason }).into()
 }
 
@@ -135,16 +135,16 @@ mod tests {
         let server =
             Server { system_identifier: "7".to_owned(), timeline: 1, ancestry: Ancestry::default(), wal_end: Lsn(900) };
         let begun = Begun { server, start: Lsn(50), noted: None, first: StreamStart::Continued };
-        let step = StepPast { commit: Lsn(100), slot: "s".to_owned(), begun, keys: PositionKeys::default() };
+        let skip = PositionSkip { commit: Lsn(100), slot: "s".to_owned(), begun, keys: PositionKeys::default() };
         let at = |commit, ordinal, flush| {
             let position = Position { commit: Lsn(commit), ordinal };
             Checkpoint { position, committed_at: None, flush: Lsn(flush) }
         };
-        assert_eq!(step.beyond(Some(at(70, 2, 80))), Some(at(70, 2, 101)));
-        assert_eq!(step.beyond(Some(at(100, 3, 80))), Some(at(100, 3, 101)), "its first events are in Kafka");
-        assert_eq!(step.beyond(None), Some(at(0, 0, 101)), "nothing was stored yet");
+        assert_eq!(skip.beyond(Some(at(70, 2, 80))), Some(at(70, 2, 101)));
+        assert_eq!(skip.beyond(Some(at(100, 3, 80))), Some(at(100, 3, 101)), "its first events are in Kafka");
+        assert_eq!(skip.beyond(None), Some(at(0, 0, 101)), "nothing was stored yet");
         for flush in [101, 150] {
-            assert_eq!(step.beyond(Some(at(70, 2, flush))), None, "an earlier run has stored it");
+            assert_eq!(skip.beyond(Some(at(70, 2, flush))), None, "an earlier run has stored it");
         }
     }
 }
