@@ -24,7 +24,7 @@ use crate::sink::{
     Connection as KafkaConnection, FIRST_ANSWER, KafkaSink, ProducerOptions, TopicRules, Topics, TransactionalSink,
     TransactionsOptions,
 };
-use crate::source::{Lease, OutboxTable, RECORD_BYTES, STATUS_INTERVAL, SourceError, SourceOptions};
+use crate::source::{Lease, OutboxTable, PastBackfill, RECORD_BYTES, STATUS_INTERVAL, SourceError, SourceOptions};
 use crate::telemetry::Telemetry;
 
 /// A relay that has not started.
@@ -100,7 +100,7 @@ pub(super) fn around<S>(
     telemetry: &Arc<Telemetry>,
 ) -> Parts<S> {
     let postgres = connect_options(config);
-    let may_drop = Arc::<AtomicBool>::default();
+    let past_backfill = PastBackfill::default();
     let source = source_options(config);
     let publication = Arc::new(PublicationWatch::new(&source));
     let lease = Arc::new(Lease::new(source.connect.clone(), source.slot.clone()));
@@ -122,20 +122,20 @@ pub(super) fn around<S>(
             events.clone(),
         ),
         notices: Notices::default(),
-        reporter: Reporter::new(Arc::clone(telemetry), kafka, Arc::clone(&may_drop)),
+        reporter: Reporter::new(Arc::clone(telemetry), kafka, past_backfill.clone()),
         side_events,
     };
     let (slot, rewind) = (config.postgres.slot.as_str(), config.relay.rewind);
     let window_events = events.clone();
     let on_failure = Box::new(move |error: &SourceError| window_events.note_failure(error.postgres()));
-    let window = Window::new(postgres.clone(), slot, rewind, Arc::clone(telemetry), Arc::clone(&may_drop), on_failure);
+    let window = Window::new(postgres.clone(), slot, rewind, Arc::clone(telemetry), past_backfill.clone(), on_failure);
     let maintenance = Maintenance {
         postgres,
         slot: config.postgres.slot.as_str().to_owned(),
         retention: config.relay.retention,
         max_retained_wal: config.relay.max_retained_wal,
         telemetry: Arc::clone(telemetry),
-        may_drop,
+        past_backfill,
         is_settled: AtomicBool::new(false),
         is_waited_for: AtomicBool::new(false),
         publication,

@@ -12,7 +12,7 @@ use super::side_events::{SideEvent, SideEvents};
 use crate::driver::limits::{MAINTAIN_AGAIN, MAINTAIN_INTERVAL, WATCH_INTERVAL};
 use crate::postgres::{ConnectOptions, Connection, Error, sqlstate};
 use crate::relay::boundary::Lsn;
-use crate::source::{SourceError, settle_unsigned, waits_for_relay};
+use crate::source::{PastBackfill, SourceError, settle_unsigned, waits_for_relay};
 use crate::telemetry::{Side, Telemetry};
 
 /// The outcome of `outbox.maintain` in a round.
@@ -32,9 +32,7 @@ pub(super) struct Maintenance {
     /// `relay.max_retained_wal`.
     pub(super) max_retained_wal: Option<u64>,
     pub(super) telemetry: Arc<Telemetry>,
-    /// The relay streams and the backfill is published, so old rows are no longer needed. Until then nothing is
-    /// dropped, because a new slot may have to start with those rows.
-    pub(super) may_drop: Arc<AtomicBool>,
+    pub(super) past_backfill: PastBackfill,
     /// Whether it is settled up to which LSN messages need no signature.
     pub(super) is_settled: AtomicBool,
     /// Whether commits in the cluster waited for the relay in the last round.
@@ -55,7 +53,7 @@ impl Maintenance {
             ticks.tick().await;
             // Again as soon as old partitions may be dropped; until then, as on a standby relay, at the normal
             // interval.
-            let may_drop = this.may_drop.load(Ordering::Relaxed);
+            let may_drop = this.past_backfill.get();
             let due = Instant::now() >= maintain_at || (may_drop && !has_dropped);
             let round = Arc::clone(&this);
             let outcome = tokio::task::spawn_blocking(move || round.look(due)).await;
@@ -144,7 +142,7 @@ impl Maintenance {
     fn note_unsendable(&self, connection: &mut Connection) -> Result<(), Error> {
         let unsendable = self.telemetry.unsendable();
         // What a standby relay knows of the slot is out of date.
-        if unsendable.is_none() && !self.may_drop.load(Ordering::Relaxed) {
+        if unsendable.is_none() && !self.past_backfill.get() {
             return Ok(());
         }
         let sql = "update outbox.relay set unsendable_lsn = $2::text::pg_lsn, unsendable_error = $3 where slot = $1 \
@@ -176,10 +174,8 @@ impl Maintenance {
 
     /// A missing privilege means that somebody else maintains the table: logged once an hour, and not an error.
     fn maintain(&self, connection: &mut Connection) -> Maintained {
-        let retention = self
-            .retention
-            .filter(|_| self.may_drop.load(Ordering::Relaxed))
-            .map(|age| format!("{} seconds", age.as_secs()));
+        let retention =
+            self.retention.filter(|_| self.past_backfill.get()).map(|age| format!("{} seconds", age.as_secs()));
         let rows = match connection.write("select * from outbox.maintain($1::interval)", &[retention.as_deref()]) {
             Ok(rows) => rows,
             Err(error) => {

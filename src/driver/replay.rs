@@ -20,7 +20,7 @@ use crate::fault::Fault;
 use crate::relay::replay::{Replay, Replayed};
 use crate::relay::{Core, Counters, boundary::Position};
 use crate::sink::{Connection as KafkaConnection, KafkaSink, Sink};
-use crate::source::{Feed, Lease, SourceOptions};
+use crate::source::{Feed, Lease, PastBackfill, SourceOptions};
 use crate::telemetry::Telemetry;
 
 /// What to publish again, and from where.
@@ -102,7 +102,7 @@ async fn replay_into<S: Sink + Send>(
             events,
         ),
         notices: Notices::default(),
-        reporter: Reporter::new(Arc::clone(telemetry), kafka, Arc::default()),
+        reporter: Reporter::new(Arc::clone(telemetry), kafka, PastBackfill::default()),
         side_events,
     };
     let (core, outcome) = driver.run(shutdown, config.relay.shutdown_timeout).await;

@@ -1,7 +1,6 @@
 //! Reports the relay's progress to the log and the telemetry.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::freshness::{Freshness, Group, age};
@@ -11,7 +10,7 @@ use crate::fault::chain;
 use crate::relay::boundary::{Lsn, Timestamp};
 use crate::relay::{Core, Counters};
 use crate::sink::{Connection as KafkaConnection, Deliveries};
-use crate::source::{SourceError, StreamPlace};
+use crate::source::{PastBackfill, SourceError, StreamPlace};
 use crate::telemetry::{ProgressReport, Side, Telemetry, Unsendable};
 
 /// The part of the relay's progress that the core does not know.
@@ -65,7 +64,7 @@ pub(super) struct Reporter {
     /// Where the server's WAL ends, as last seen by maintenance.
     server_end: Lsn,
     /// For maintenance: whether old rows are no longer needed.
-    may_drop: Arc<AtomicBool>,
+    past_backfill: PastBackfill,
     /// Earliest time of the next progress update.
     progress_at: Option<Instant>,
     freshness: Freshness,
@@ -84,7 +83,7 @@ pub(super) struct Reporter {
 }
 
 impl Reporter {
-    pub(super) fn new(telemetry: Arc<Telemetry>, kafka: Arc<KafkaConnection>, may_drop: Arc<AtomicBool>) -> Self {
+    pub(super) fn new(telemetry: Arc<Telemetry>, kafka: Arc<KafkaConnection>, past_backfill: PastBackfill) -> Self {
         let (progress_at, kafka_restarts, kafka_failure, stray) = (None, 0, None, Stray::default());
         let (was_up, heard, blocked_on, unsendable) = (false, false, None, None);
         let freshness = Freshness::default();
@@ -92,7 +91,7 @@ impl Reporter {
             telemetry,
             kafka,
             server_end: Lsn(0),
-            may_drop,
+            past_backfill,
             progress_at,
             freshness,
             kafka_restarts,
@@ -176,7 +175,7 @@ impl Reporter {
             return;
         }
         self.progress_at = Some(now + PROGRESS_INTERVAL);
-        self.may_drop.store(link.gate.is_past_backfill(), Ordering::Relaxed);
+        self.past_backfill.set(link.gate.is_past_backfill());
         let (received, clock) = (core.received(), SystemTime::now());
         self.report_progress(received);
         if std::mem::take(&mut self.heard) {

@@ -5,7 +5,6 @@
 //! retains more than that, it is dropped and started again.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::moment;
@@ -13,7 +12,7 @@ use crate::config::{REWIND_SLOT_END, Rewind};
 use crate::fault::chain;
 use crate::postgres::{ConnectOptions, Connection, WaitLimit};
 use crate::relay::boundary::Lsn;
-use crate::source::{self, Server, SourceError};
+use crate::source::{self, PastBackfill, Server, SourceError};
 use crate::telemetry::{RewindStatus, Telemetry};
 
 /// Shortest interval between recorded moments, and how many divide a shorter window.
@@ -36,8 +35,7 @@ pub struct Window {
     slot: String,
     rewind: Option<Rewind>,
     telemetry: Arc<Telemetry>,
-    /// Whether the relay holds its slot and streams.
-    streams: Arc<AtomicBool>,
+    past_backfill: PastBackfill,
     on_failure: OnFailure,
     noted_at: Option<Instant>,
     /// Consecutive rounds in which the slot retained too much WAL.
@@ -87,7 +85,7 @@ impl Window {
         relay_slot: &str,
         rewind: Option<Rewind>,
         telemetry: Arc<Telemetry>,
-        streams: Arc<AtomicBool>,
+        past_backfill: PastBackfill,
         on_failure: OnFailure,
     ) -> Self {
         let (relay_slot, slot) = (relay_slot.to_owned(), format!("{relay_slot}{REWIND_SLOT_END}"));
@@ -97,7 +95,7 @@ impl Window {
             slot,
             rewind,
             telemetry,
-            streams,
+            past_backfill,
             on_failure,
             noted_at: None,
             over: 0,

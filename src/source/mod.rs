@@ -33,6 +33,7 @@ pub use boundary::gap_report::{AffectedRows, Published, Unpublished};
 pub use boundary::holder::{Held, NotHeld, holder};
 pub use boundary::not_skipped::NotSkipped;
 pub use boundary::not_streamed::NotStreamed;
+pub use boundary::past_backfill::PastBackfill;
 pub use boundary::place::StreamPlace;
 pub use boundary::service::ManagedService;
 pub use boundary::table::{OutboxTable, TableName};

@@ -7,3 +7,4 @@ pub(super) mod gap_report;
 pub(super) mod holder;
 pub(super) mod place;
 pub(super) mod not_skipped;
+pub(super) mod past_backfill;
