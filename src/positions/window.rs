@@ -111,7 +111,7 @@ impl Window {
         loop {
             ticks.tick().await;
             // While a relay stands by, the active one maintains the window.
-            if !this.streams.load(Ordering::Relaxed) {
+            if !this.past_backfill.get() {
                 continue;
             }
             let round = tokio::task::spawn_blocking(move || {
