@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::Driver;
+use super::event_loop::Driver;
 use super::link::Link;
 use super::lookup::{Lookup, TopicSource};
 use super::maintenance::Maintenance;

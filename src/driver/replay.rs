@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use super::assemble;
 use super::assemble::{KafkaSide, in_flight_window, settings, source_options, transactions};
+use super::event_loop::Driver;
 use super::link::Link;
 use super::lookup::{Lookup, TopicSource};
 use super::notices::Notices;
@@ -14,7 +16,6 @@ use super::reporting::Reporter;
 use super::side_events;
 use super::slot_note::SlotNote;
 use super::storing::Storing;
-use super::{Driver, assemble};
 use crate::config::Config;
 use crate::fault::Fault;
 use crate::relay::replay::{Replay, Replayed};

@@ -4,12 +4,9 @@
 
 use tokio::sync::mpsc;
 
-use super::Driver;
 use crate::driver::limits::SIDE_EVENTS_MAX;
-use crate::fault::Fault;
 use crate::postgres::{self, sqlstate};
 use crate::relay::boundary::Lsn;
-use crate::sink::Sink;
 use crate::source::SourceError;
 
 /// An event beside the stream.
@@ -45,27 +42,6 @@ impl SideEvents {
 pub(super) fn channel() -> (SideEvents, mpsc::Receiver<SideEvent>) {
     let (sender, receiver) = mpsc::channel(SIDE_EVENTS_MAX);
     (SideEvents(sender), receiver)
-}
-
-impl<S: Sink + Send> Driver<S> {
-    pub(super) fn handle_side_event(&mut self, event: SideEvent) -> Result<(), Fault> {
-        match event {
-            SideEvent::ServerEnd(lsn) => self.reporter.note_server_end(lsn),
-            SideEvent::CommitsWait(waits) => {
-                self.link.set_waited_for(waits);
-                self.slot_note.set_waited_for(waits);
-            }
-            // A server that is shutting down accepts no more queries, and waits for the stream while the stream waits
-            // for the answer to one.
-            SideEvent::TurnedAway if self.link.is_up() => {
-                self.lease.release();
-                self.give_way()?;
-            }
-            SideEvent::TurnedAway => {}
-            SideEvent::PublicationChanged(error) => return Err(error.into()),
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What the relay is waiting for, and whether it has finished.
 
-use super::Driver;
+use super::event_loop::Driver;
 use super::reporting::Standing;
 use crate::relay::Idle;
 use crate::sink::Sink;
