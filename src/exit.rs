@@ -6,15 +6,15 @@ use std::fmt;
 // After sysexits.h where it has a word for it.
 
 /// It failed.
-pub const FAILED: u8 = 1;
+pub(crate) const FAILED: u8 = 1;
 /// The configuration is wrong.
-pub const CONFIGURATION: u8 = 64;
+pub(crate) const CONFIGURATION: u8 = 64;
 /// Data or a contract was refused (EX_DATAERR).
-pub const REFUSED: u8 = 65;
+pub(crate) const REFUSED: u8 = 65;
 /// Postgres or Kafka can't be reached, or the slot can't be used (EX_UNAVAILABLE).
-pub const UNAVAILABLE: u8 = 69;
+pub(crate) const UNAVAILABLE: u8 = 69;
 /// A bug (EX_SOFTWARE).
-pub const BUG: u8 = 70;
+pub(crate) const BUG: u8 = 70;
 
 /// An error that can end a command.
 pub trait EndsCommand: Error + Send + Sync + 'static {
@@ -85,7 +85,7 @@ impl Error for CommandError {
 
 /// Whether to retry, for people: the line below the report. Scripts may rely on its first two words.
 #[must_use]
-pub const fn retry_hint(retry: bool) -> &'static str {
+pub(crate) const fn retry_hint(retry: bool) -> &'static str {
     match retry {
         true => "retry: yes, this may pass by itself",
         false => "retry: no, this needs a fix or a decision first",
@@ -93,7 +93,7 @@ pub const fn retry_hint(retry: bool) -> &'static str {
 }
 
 /// Says what a command was doing when it failed.
-pub trait Context<T> {
+pub(crate) trait Context<T> {
     /// The error, preceded by `action`, a verb and its object.
     ///
     /// # Errors
@@ -129,7 +129,7 @@ impl EndsCommand for tokio::task::JoinError {
 
 /// An error and its causes in one line. A cause that its effect already repeats word for word is left out.
 #[must_use]
-pub fn chain(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -20,11 +20,11 @@ use crate::source::SourceError;
 use crate::telemetry::LogsError;
 use crate::terminal::counted;
 
-pub use crate::exit::chain;
+pub(crate) use crate::exit::chain;
 
 /// Why a command ends before its work is done.
 #[derive(Debug, thiserror::Error)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// The configuration is invalid.
     #[error(transparent)]
     Config(#[from] ConfigErrors),
@@ -34,9 +34,6 @@ pub enum Fault {
     /// Postgres can't be reached, or the slot can't be used.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// The database can't be reached.
-    #[error(transparent)]
-    Database(postgres::Error),
     /// The Kafka client can't work.
     #[error(transparent)]
     Sink(#[from] SinkError),
@@ -106,7 +103,6 @@ impl EndsCommand for Fault {
             Self::Config(error) => error.exit_code(),
             Self::Logs(error) => error.exit_code(),
             Self::Source(error) => error.exit_code(),
-            Self::Database(error) => error.exit_code(),
             Self::Sink(error) => error.exit_code(),
             Self::Position(_) | Self::KafkaUnreachable { .. } | Self::SkipNotWritten { .. } => exit::UNAVAILABLE,
             Self::Halt(Halt::Stream { .. } | Halt::Displaced { .. }) => exit::UNAVAILABLE,
@@ -118,7 +114,6 @@ impl EndsCommand for Fault {
     fn may_pass(&self) -> bool {
         match self {
             Self::Source(error) => error.may_pass(),
-            Self::Database(error) => error.may_pass(),
             Self::Sink(error) => error.may_pass(),
             Self::KafkaUnreachable { reason, .. } => reason.as_ref().is_none_or(|reason| reason.may_pass),
             _ => false,
@@ -128,7 +123,6 @@ impl EndsCommand for Fault {
     fn advice(&self) -> Option<&'static str> {
         match self {
             Self::Source(error) => error.advice(),
-            Self::Database(error) => error.advice(),
             Self::Listen { .. } => Some("free the port, or set [http] listen to another address or to \"off\""),
             // Rows already written never change, so there must be a way past them.
             Self::Halt(Halt::Layout(_)) => Some(
@@ -248,7 +242,6 @@ mod tests {
         let server = |code: &str| {
             postgres::Error::Server(Box::new(postgres::ServerError { code: code.to_owned(), ..Default::default() }))
         };
-        assert_eq!(retry(Fault::Database(unreachable())), Some(true));
         assert_eq!(retry(SourceError::Postgres(unreachable()).into()), Some(true));
         assert_eq!(retry(SourceError::Postgres(server(sqlstate::CANNOT_CONNECT_NOW)).into()), Some(true));
         assert_eq!(retry(SourceError::Postgres(server(sqlstate::INVALID_PASSWORD)).into()), Some(false));

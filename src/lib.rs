@@ -34,15 +34,15 @@
 //! | [`relay`] | the pure core: no I/O, no clock, no async |
 //! | [`sink`] | edge 2: the Kafka producer, its transactions, and the topics |
 //! | [`contracts`] | edge 3: schema versions in the database, and the contract files that define them |
-//! | [`positions`] | positions to replay from: bookmarks, the rewind window, and the index from times to positions |
-//! | [`driver`] | the relay's loop: the one `select!` that carries values between the edges and the core |
-//! | [`ops`] | operator tools: `doctor`, `replay`, `dead_letters` |
-//! | [`fault`] | errors that end the relay |
-//! | [`exit`] | the exit codes, and the trait by which each error states its own |
+//! | `positions` | positions to replay from: bookmarks, the rewind window, and the index from times to positions |
+//! | `driver` | the relay's loop: the one `select!` that carries values between the edges and the core |
+//! | `ops` | operator tools: `doctor`, `replay`, `dead_letters` |
+//! | `fault` | errors that end the relay |
+//! | `exit` | the exit codes, and the trait by which each error states its own |
 //! | [`telemetry`], [`http`] | log, metrics, status; `/metrics`, `/healthz`, `/readyz`, `/status` |
-//! | [`signals`] | signals that end a command |
+//! | `signals` | signals that end a command |
 //! | [`random`] | seeded pseudo-random numbers, for simulations, tests and the demo |
-//! | [`terminal`] | human-readable output: numbers, colours, progress on stderr |
+//! | `terminal` | human-readable output: numbers, colours, progress on stderr |
 //! | [`lab`] | temporary servers, the demo and the benchmarks; only with the feature `lab` |
 //!
 //! # Invariants, and where each is tested
@@ -50,7 +50,7 @@
 //! 1. **No loss.** `confirmed_flush_lsn` never passes the end of a commit that has a row that Kafka has not acknowledged
 //!    (`acks=all`), as a record or as a dead letter. The [ledger](relay::delivery::ledger) advances the flush LSN over settled
 //!    commits only and asserts that a ticket is settled once; the [gate](relay::confirm) passes an LSN once everything before it is
-//!    settled, stored and noted; the [stream](source::Stream) asserts again that the confirmed LSN never moves back. `tests/sim`,
+//!    settled, stored and noted; the stream asserts again that the confirmed LSN never moves back. `tests/sim`,
 //!    `tests/it/chaos`.
 //! 2. **Order.** One task enqueues records, the producer is idempotent, a record that finds the queue full is offered again before
 //!    any other, and records that Kafka returns are sent again, in order, before anything newer
@@ -136,7 +136,7 @@
 //! the slot is the end of the commit.
 //!
 //! A slot can stream every transaction whose commit record starts at or after its `confirmed_flush_lsn`, and so can a copy of it. A
-//! replay streams from a temporary copy of any slot that still holds its position ([`source::held`]), and never uses a relay's slot.
+//! replay streams from a temporary copy of any slot that still holds its position (`source::held`), and never uses a relay's slot.
 //!
 //! # One relay at a time
 //!
@@ -146,8 +146,8 @@
 //!
 //! # What is public
 //!
-//! Services depend on [`walpost_producer`]. This crate is the command `walpost`; its modules are public for the binary, the tests and
-//! the benchmarks, and may change in any release.
+//! Services depend on [`walpost_producer`]. This crate is the command `walpost`; a module is public if the binary, the tests or
+//! the benchmarks need it, and may change in any release.
 
 pub mod cli;
 pub mod config;
@@ -157,15 +157,15 @@ pub mod source;
 pub mod relay;
 pub mod sink;
 pub mod contracts;
-pub mod positions;
-pub mod driver;
-pub mod ops;
-pub mod fault;
-pub mod exit;
+mod positions;
+mod driver;
+mod ops;
+mod fault;
+mod exit;
 pub mod telemetry;
 pub mod http;
-pub mod signals;
+mod signals;
 pub mod random;
-pub mod terminal;
+mod terminal;
 #[cfg(feature = "lab")]
 pub mod lab;

@@ -5,7 +5,7 @@ use tokio_util::sync::CancellationToken;
 
 /// What has been requested so far.
 #[derive(Clone, Debug, Default)]
-pub struct Interrupts {
+pub(crate) struct Interrupts {
     /// Start nothing new, and finish what has started.
     pub stop: CancellationToken,
     /// End at once.
@@ -17,7 +17,7 @@ impl Interrupts {
     ///
     /// # Errors
     /// The system does not let this process listen.
-    pub fn listen() -> std::io::Result<Self> {
+    pub(crate) fn listen() -> std::io::Result<Self> {
         let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
         let [interrupt, terminate, hangup] = kinds.map(signal);
         let (interrupts, mut signals) = (Self::default(), [interrupt?, terminate?, hangup?]);

@@ -7,7 +7,7 @@ use indicatif::ProgressStyle;
 
 /// Whether the output is a terminal that shows colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Colour {
+pub(crate) enum Colour {
     /// With escape sequences.
     On,
     /// Without.
@@ -24,7 +24,7 @@ impl Colour {
 
     /// What a writer supports: colours on a terminal, unless the user disables them (`NO_COLOR`, no-color.org).
     #[must_use]
-    pub fn of(out: &impl IsTerminal) -> Self {
+    pub(crate) fn of(out: &impl IsTerminal) -> Self {
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         if out.is_terminal() && !plain { Self::On } else { Self::Off }
     }

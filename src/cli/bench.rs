@@ -14,7 +14,7 @@ use crate::lab::environment::View;
 use crate::signals::Interrupts;
 
 /// Default log filter. Failures are reported when the command ends.
-pub const LOG_FILTER: &str = "error";
+pub(super) const LOG_FILTER: &str = "error";
 
 /// Measure CPU cost, throughput and latency, on this machine or against your servers.
 ///
@@ -121,7 +121,7 @@ pub struct NullArgs {
 ///
 /// # Errors
 /// A [`BenchError`], which has its exit code; or writing the report failed.
-pub async fn run(args: &BenchArgs, out: &mut (impl Write + IsTerminal + Send)) -> Result<(), CommandError> {
+pub(super) async fn run(args: &BenchArgs, out: &mut (impl Write + IsTerminal + Send)) -> Result<(), CommandError> {
     let interrupts = Interrupts::listen().context("listen for signals")?;
     let parts = if args.parts.is_empty() { Part::value_variants().to_vec() } else { args.parts.clone() };
     let options = Options {
@@ -147,7 +147,11 @@ pub async fn run(args: &BenchArgs, out: &mut (impl Write + IsTerminal + Send)) -
 ///
 /// # Errors
 /// As [`bench::run_null`].
-pub async fn null(args: &NullArgs, path: Option<&Path>, out: &mut (impl Write + Send)) -> Result<(), CommandError> {
+pub(super) async fn null(
+    args: &NullArgs,
+    path: Option<&Path>,
+    out: &mut (impl Write + Send),
+) -> Result<(), CommandError> {
     let interrupts = Interrupts::listen().context("listen for signals")?;
     let report = bench::run_null(path, args.events, interrupts.stop).await?;
     serde_json::to_writer(&mut *out, &report)?;
@@ -158,7 +162,11 @@ pub async fn null(args: &NullArgs, path: Option<&Path>, out: &mut (impl Write + 
 ///
 /// # Errors
 /// As [`bench::run_producer`].
-pub async fn producer(args: &NullArgs, path: Option<&Path>, out: &mut (impl Write + Send)) -> Result<(), CommandError> {
+pub(super) async fn producer(
+    args: &NullArgs,
+    path: Option<&Path>,
+    out: &mut (impl Write + Send),
+) -> Result<(), CommandError> {
     let interrupts = Interrupts::listen().context("listen for signals")?;
     let report = bench::run_producer(path, args.events, interrupts.stop).await?;
     serde_json::to_writer(&mut *out, &report)?;

@@ -18,7 +18,7 @@ use crate::source::Server;
 use crate::terminal::grouped;
 
 /// Default log filter.
-pub const LOG_FILTER: &str = "error";
+pub(super) const LOG_FILTER: &str = "error";
 
 /// Manage named positions to replay from. Each is a replication slot and retains WAL.
 #[derive(Args, Clone, Debug)]
@@ -77,7 +77,11 @@ pub struct DropArgs {
 ///
 /// # Errors
 /// The configuration is refused, or a [`BookmarkError`].
-pub async fn run(args: &BookmarkArgs, path: Option<&Path>, out: &mut (impl Write + Send)) -> Result<(), CommandError> {
+pub(super) async fn run(
+    args: &BookmarkArgs,
+    path: Option<&Path>,
+    out: &mut (impl Write + Send),
+) -> Result<(), CommandError> {
     let config = PostgresConfig::load(path, process_environment())?;
     let command = args.command.clone();
     let shown = tokio::task::spawn_blocking(move || execute(&command, &config)).await??;

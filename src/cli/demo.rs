@@ -11,7 +11,7 @@ use crate::lab::demo::{self, DemoError, Options, Report, View};
 use crate::signals::Interrupts;
 
 /// Default log filter. The demo itself shows what the relay is waiting for.
-pub const LOG_FILTER: &str = "error";
+pub(super) const LOG_FILTER: &str = "error";
 
 /// Run the whole path from transaction to consumer on this machine, and check every event.
 ///
@@ -41,7 +41,7 @@ pub struct DemoArgs {
 ///
 /// # Errors
 /// A [`DemoError`], which has its exit code: the demo failed, or events were lost or out of order. Or writing the report failed.
-pub async fn run(args: &DemoArgs, out: &mut (impl Write + IsTerminal + Send)) -> Result<(), CommandError> {
+pub(super) async fn run(args: &DemoArgs, out: &mut (impl Write + IsTerminal + Send)) -> Result<(), CommandError> {
     let interrupts = Interrupts::listen().context("listen for signals")?;
     let options = Options { named: args.servers.named(), rate: args.rate, duration: args.duration };
     let report = demo::run(&options, &View::stderr(), &interrupts).await?;

@@ -12,7 +12,7 @@ use crate::ops::doctor::report::{DoctorReport, Severity, failure, ok};
 use crate::terminal::Colour;
 
 /// Default log filter. Failures are part of the report.
-pub const LOG_FILTER: &str = "off";
+pub(super) const LOG_FILTER: &str = "off";
 
 /// Check database, Kafka and permissions; changes nothing.
 #[derive(Args, Clone, Debug)]
@@ -25,7 +25,7 @@ pub struct DoctorArgs {
 /// Checks failed, so the relay would not work: how many.
 #[derive(Debug, thiserror::Error)]
 #[error("{0} of the checks failed; the report says how to fix each")]
-pub struct Unwell(usize);
+pub(super) struct Unwell(usize);
 
 impl EndsCommand for Unwell {
     fn exit_code(&self) -> u8 {
@@ -37,7 +37,7 @@ impl EndsCommand for Unwell {
 ///
 /// # Errors
 /// The configuration has mistakes; [`Unwell`] if a check fails; or writing the report failed.
-pub async fn run(
+pub(super) async fn run(
     args: &DoctorArgs,
     path: Option<&Path>,
     out: &mut (impl Write + IsTerminal),

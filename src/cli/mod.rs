@@ -1,24 +1,24 @@
 //! The commands, one file or directory each.
 
 #[cfg(feature = "lab")]
-pub mod environment;
+mod environment;
 #[cfg(feature = "lab")]
-pub mod lab;
+mod lab;
 #[cfg(feature = "lab")]
-pub mod demo;
+mod demo;
 #[cfg(feature = "lab")]
-pub mod bench;
+mod bench;
 pub mod migrate;
-pub mod doctor;
+mod doctor;
 mod kafka_property;
-pub mod contract;
-pub mod run;
-pub mod status;
-pub mod slot;
-pub mod bookmark;
-pub mod replay;
+mod contract;
+mod run;
+mod status;
+mod slot;
+mod bookmark;
+mod replay;
 mod since;
-pub mod dead_letter;
+mod dead_letter;
 
 use std::io::Write;
 use std::panic::AssertUnwindSafe;

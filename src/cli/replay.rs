@@ -16,7 +16,7 @@ use crate::signals::Interrupts;
 use crate::terminal::counted;
 
 /// Default log filter. Dead letters and outages are logged.
-pub const LOG_FILTER: &str = "warn";
+pub(super) const LOG_FILTER: &str = "warn";
 
 /// Publish events again from a position, a bookmark, a time or the tables; the relay keeps running.
 #[derive(Args, Clone, Debug, Default)]
@@ -75,7 +75,7 @@ pub struct ReplayArgs {
 
 /// A replay started but did not finish.
 #[derive(Debug, thiserror::Error)]
-pub enum ReplayStopped {
+pub(super) enum ReplayStopped {
     /// It was interrupted by a signal.
     #[error("interrupted at {at} after publishing {}; to resume: {command}", counted(*events, "event"))]
     Interrupted {
@@ -121,7 +121,11 @@ fn told(fault: &Fault) -> String {
 ///
 /// # Errors
 /// The configuration is refused, a [`replay::ReplayError`], or a [`ReplayStopped`].
-pub async fn run(args: &ReplayArgs, path: Option<&Path>, out: &mut (impl Write + Send)) -> Result<(), CommandError> {
+pub(super) async fn run(
+    args: &ReplayArgs,
+    path: Option<&Path>,
+    out: &mut (impl Write + Send),
+) -> Result<(), CommandError> {
     let config = Config::load(path, process_environment())?;
     let wanted = wanted(args);
     let interrupts = Interrupts::listen().context("listen for signals")?;

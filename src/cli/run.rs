@@ -23,7 +23,7 @@ const DESCRIPTORS: u64 = 65_536;
 ///
 /// # Errors
 /// A [`Fault`].
-pub async fn run(path: Option<&Path>) -> Result<(), CommandError> {
+pub(super) async fn run(path: Option<&Path>) -> Result<(), CommandError> {
     let config = Config::load(path, process_environment())?;
     raise_descriptor_limit();
     let interrupts = Interrupts::listen().context("listen for signals")?;

@@ -79,7 +79,11 @@ pub struct AdoptArgs {
 ///
 /// # Errors
 /// The configuration or the slot was refused. While a relay holds the slot, nothing is changed.
-pub async fn run(args: &SlotArgs, path: Option<&Path>, out: &mut (impl Write + Send)) -> Result<(), CommandError> {
+pub(super) async fn run(
+    args: &SlotArgs,
+    path: Option<&Path>,
+    out: &mut (impl Write + Send),
+) -> Result<(), CommandError> {
     let config = Config::load(path, process_environment())?;
     let (options, slot) = (source_options(&config), config.postgres.slot.as_str());
     let text = match args.command {

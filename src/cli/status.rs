@@ -19,7 +19,7 @@ use crate::source::{self, SlotReport};
 use crate::terminal::{grouped, visible};
 
 /// Default log filter. Failures are reported when the command ends.
-pub const LOG_FILTER: &str = "error";
+pub(super) const LOG_FILTER: &str = "error";
 
 /// How long to wait for the relay's `/status`.
 const ANSWER: Duration = Duration::from_secs(2);
@@ -57,7 +57,11 @@ struct Report {
 /// # Errors
 /// A [`Fault`] if the database can't be asked, after a report of what the relay says about itself. An unreachable relay is
 /// part of the report.
-pub async fn run(args: &StatusArgs, path: Option<&Path>, out: &mut (impl Write + Send)) -> Result<(), CommandError> {
+pub(super) async fn run(
+    args: &StatusArgs,
+    path: Option<&Path>,
+    out: &mut (impl Write + Send),
+) -> Result<(), CommandError> {
     let config = Config::load(path, process_environment())?;
     let redraws = args.watch && !args.json && std::io::stdout().is_terminal();
     loop {

@@ -18,7 +18,7 @@ pub(super) const OUTBOXES_MAX: usize = 1_000;
 /// The environment of this process. Bytes that are not UTF-8 become U+FFFD, which our variables refuse. (`std::env::vars` would
 /// panic on any variable that is not UTF-8.)
 #[must_use]
-pub fn process_environment() -> Vec<(String, String)> {
+pub(crate) fn process_environment() -> Vec<(String, String)> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
         .collect()

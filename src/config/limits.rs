@@ -31,7 +31,7 @@ pub(super) fn check(relay: &RelayConfig, kafka: &KafkaConfig, findings: &mut Fin
 }
 
 /// Suffix of the rewind window's slot name.
-pub const REWIND_SLOT_END: &str = "_rewind";
+pub(crate) const REWIND_SLOT_END: &str = "_rewind";
 
 /// Checks that the slot name of the rewind window is not too long.
 pub(super) fn check_rewind(relay: &RelayConfig, slot: &SlotName, findings: &mut Findings) {

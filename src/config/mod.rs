@@ -5,7 +5,7 @@
 //! librdkafka properties) appear in no output. `examples/walpost.toml` has every key with its default.
 //!
 //! Logging is set up before the configuration is read, so it is configured by variables and options only: see
-//! [`telemetry::logs`](crate::telemetry::logs).
+//! `telemetry::logs`.
 //!
 //! # Layout
 //!
@@ -29,7 +29,7 @@ mod names;
 mod relay;
 mod uri;
 mod destinations;
-pub mod outbox;
+pub(crate) mod outbox;
 mod template;
 mod rendering;
 mod http;
@@ -43,14 +43,13 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use environment::process_environment;
-pub use error::{ConfigError, ConfigErrors, ValueOrigin};
-pub use http::HttpConfig;
-pub use kafka::{AdminApi, Delivery, KafkaConfig, KafkaProperties};
-pub use limits::REWIND_SLOT_END;
-pub use names::{QualifiedName, SlotName, TopicName};
-pub use postgres::PostgresConfig;
-pub use relay::{RelayConfig, Rewind};
+pub(crate) use environment::process_environment;
+pub(crate) use error::{ConfigErrors, ValueOrigin};
+pub(crate) use http::HttpConfig;
+pub(crate) use kafka::{AdminApi, Delivery, KafkaConfig};
+pub(crate) use limits::REWIND_SLOT_END;
+pub(crate) use postgres::PostgresConfig;
+pub(crate) use relay::{RelayConfig, Rewind};
 
 use error::Complaint;
 use postgres::Environment;
@@ -72,7 +71,7 @@ pub struct Config {
     pub kafka: KafkaConfig,
     /// `[relay]`.
     pub relay: RelayConfig,
-    /// `[[outbox]]`: at least one. See [`outbox`] for the keys.
+    /// `[[outbox]]`: at least one. See `outbox` for the keys.
     pub outboxes: Vec<Outbox>,
     /// `[http]`.
     pub http: HttpConfig,
@@ -80,7 +79,7 @@ pub struct Config {
 
 impl Config {
     /// Reads the file at `path` (by default [`DEFAULT_FILE`], if it exists) and the variables of `environment`, for which
-    /// see [`process_environment`].
+    /// see `process_environment`.
     ///
     /// # Errors
     ///

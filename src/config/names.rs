@@ -69,7 +69,7 @@ impl TopicName {
 
 /// A table by schema and name, unquoted as in the catalog.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct QualifiedName {
+pub(crate) struct QualifiedName {
     /// The schema.
     pub schema: String,
     /// The table.

@@ -35,6 +35,6 @@ pub(crate) use assemble::{forget_position, producer_options, source_options, tra
 pub(crate) use limits::IDLE_CONFIRMING;
 pub(crate) use replay::{Job, rehearse, replay};
 pub(crate) use skip::{SkippedInKafka, write_skipped};
-pub use start::run;
+pub(crate) use start::run;
 #[cfg(feature = "lab")]
 pub(crate) use start::run_into;

@@ -21,7 +21,7 @@ use crate::telemetry::Telemetry;
 ///
 /// # Errors
 /// [`Fault`]: why the relay can't continue, with the fix and the exit code.
-pub async fn run(config: &Config, telemetry: Arc<Telemetry>, shutdown: CancellationToken) -> Result<(), Fault> {
+pub(crate) async fn run(config: &Config, telemetry: Arc<Telemetry>, shutdown: CancellationToken) -> Result<(), Fault> {
     let kafka = assemble::connect_kafka(config, assemble::client_id(config)).await?;
     match config.kafka.delivery {
         Delivery::AtLeastOnce => drive(kafka.relay(config, &telemetry), config, shutdown).await,

@@ -5,7 +5,7 @@
 //! | `/metrics` | the metrics, in the Prometheus text format 0.0.4, or OpenMetrics 1.0.0 if `Accept` names it |
 //! | `/healthz` | 200: the process is running |
 //! | `/readyz` | 200 if the relay is connected on both sides and the slot moves, otherwise 503 with the reasons |
-//! | `/status` | [`RelayStatus`] as JSON |
+//! | `/status` | `RelayStatus` as JSON |
 
 mod connections;
 mod client;

@@ -4,7 +4,7 @@ use crate::postgres::{Connection, Error, Row};
 
 /// A migration of this walpost.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MigrationStep {
+pub(crate) struct MigrationStep {
     /// Its version number.
     pub version: i64,
     /// Its description, from the file name.
@@ -15,7 +15,7 @@ pub struct MigrationStep {
 
 /// The migrations applied to a database.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AppliedSteps {
+pub(crate) enum AppliedSteps {
     /// Schema outbox does not exist.
     Nothing,
     /// Schema outbox exists, but there is no readable record of migrations.
@@ -26,7 +26,7 @@ pub enum AppliedSteps {
 
 /// Schema outbox is what this walpost needs, as far as the record of migrations tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UpToDate {
+pub(crate) enum UpToDate {
     /// There is no readable record of migrations.
     Unknown,
     /// With this many migrations.
@@ -59,7 +59,7 @@ pub enum MigrationGap {
 
 /// The migrations of this walpost.
 #[must_use]
-pub fn known() -> Vec<MigrationStep> {
+pub(crate) fn known() -> Vec<MigrationStep> {
     let step = |migration: super::Migration| MigrationStep {
         version: migration.version,
         description: migration.description.to_owned(),
@@ -72,7 +72,7 @@ pub fn known() -> Vec<MigrationStep> {
 ///
 /// # Errors
 /// [`MigrationGap`].
-pub fn compare(applied: &AppliedSteps, known: &[MigrationStep]) -> Result<UpToDate, MigrationGap> {
+pub(crate) fn compare(applied: &AppliedSteps, known: &[MigrationStep]) -> Result<UpToDate, MigrationGap> {
     let steps = match applied {
         AppliedSteps::Nothing => return Err(MigrationGap::NoSchema),
         AppliedSteps::Unknown => return Ok(UpToDate::Unknown),

@@ -15,8 +15,8 @@ use sha2::{Digest, Sha384};
 use crate::postgres::{Connection, Error, sqlstate};
 
 pub(crate) use self::applied::read_applied;
-pub use self::applied::{AppliedSteps, MigrationGap, MigrationStep, UpToDate, compare, known};
-pub use self::error::MigrateError;
+pub(crate) use self::applied::{AppliedSteps, MigrationGap, MigrationStep, UpToDate, compare, known};
+pub(crate) use self::error::MigrateError;
 pub use self::grants::{Advice, GrantError, Roles, grant, grants_sql};
 
 /// Every migration in order: number, what it brings, SQL.

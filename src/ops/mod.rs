@@ -1,5 +1,5 @@
 //! Operator tools beside the relay: diagnosis, replay and dead letters.
 
-pub mod doctor;
-pub mod replay;
-pub mod dead_letters;
+pub(crate) mod doctor;
+pub(crate) mod replay;
+pub(crate) mod dead_letters;

@@ -17,7 +17,7 @@ const ANYWHERE: Lsn = Lsn(u64::MAX);
 
 /// A bookmark and the state of its slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bookmark {
+pub(crate) struct Bookmark {
     /// The operator's name for it.
     pub name: String,
     /// Its replication slot.
@@ -38,7 +38,7 @@ pub struct Bookmark {
 
 /// Where to create a bookmark.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum BookmarkStart {
+pub(crate) enum BookmarkStart {
     /// At the current end of the WAL.
     Now,
     /// At a position.
@@ -51,7 +51,7 @@ pub enum BookmarkStart {
 ///
 /// # Errors
 /// [`BookmarkError::Name`].
-pub fn slot_name(relay_slot: &str, name: &str) -> Result<String, BookmarkError> {
+pub(crate) fn slot_name(relay_slot: &str, name: &str) -> Result<String, BookmarkError> {
     let longest = SLOT_BYTES.saturating_sub(relay_slot.len() + "_bm_".len());
     let is_legal = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_');
     if name.is_empty() || name.len() > longest || !name.bytes().all(is_legal) {
@@ -64,7 +64,7 @@ pub fn slot_name(relay_slot: &str, name: &str) -> Result<String, BookmarkError> 
 ///
 /// # Errors
 /// [`BookmarkError`]; no bookmark is left behind.
-pub fn create(
+pub(crate) fn create(
     control: &mut Connection,
     server: &Server,
     system: &str,
@@ -179,7 +179,7 @@ fn forget(control: &mut Connection, server: &Server, slot: &str) -> Result<(), S
 ///
 /// # Errors
 /// [`SourceError`].
-pub fn list(control: &mut Connection, server: &Server, relay_slot: &str) -> Result<Vec<Bookmark>, SourceError> {
+pub(crate) fn list(control: &mut Connection, server: &Server, relay_slot: &str) -> Result<Vec<Bookmark>, SourceError> {
     let sql = format!(
         "select b.name, b.slot, s.confirmed_flush_lsn, {}, {}, \
                 floor(extract(epoch from clock_timestamp() - b.created_at))::bigint::text, \
@@ -216,7 +216,7 @@ pub fn list(control: &mut Connection, server: &Server, relay_slot: &str) -> Resu
 ///
 /// # Errors
 /// [`BookmarkError::Name`], [`BookmarkError::Unknown`], [`BookmarkError::NotOurs`], [`BookmarkError::Source`].
-pub fn find(
+pub(crate) fn find(
     control: &mut Connection,
     server: &Server,
     relay_slot: &str,
@@ -237,7 +237,7 @@ pub fn find(
 ///
 /// # Errors
 /// As [`find`].
-pub fn remove(
+pub(crate) fn remove(
     control: &mut Connection,
     server: &Server,
     relay_slot: &str,

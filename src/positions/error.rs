@@ -6,7 +6,7 @@ use crate::source::SourceError;
 
 /// A bookmark can't be created, read or dropped, or a position can't be found.
 #[derive(Debug, thiserror::Error)]
-pub enum BookmarkError {
+pub(crate) enum BookmarkError {
     /// The name is not valid.
     #[error("\"{name}\" is not a valid bookmark name for slot {slot}: use 1 to {longest} of a-z, 0-9 and _")]
     Name {

@@ -7,9 +7,9 @@
 //! - [`window`]: one slot that trails the relay's, advanced by the relay
 //! - [`moment`]: finds the position of a time
 
-pub mod bookmark;
-pub mod window;
-pub mod moment;
+pub(crate) mod bookmark;
+pub(crate) mod window;
+pub(crate) mod moment;
 mod error;
 
-pub use error::BookmarkError;
+pub(crate) use error::BookmarkError;

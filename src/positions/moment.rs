@@ -7,7 +7,7 @@ use crate::source::{Server, SourceError, explain_statement};
 
 /// An LSN and a time: what commits at that time or later has its commit record at that LSN or later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PositionMoment {
+pub(crate) struct PositionMoment {
     /// The LSN.
     pub lsn: Lsn,
     /// The time, by the server's clock.
@@ -28,7 +28,7 @@ pub(super) fn micros(time: &str) -> String {
 ///
 /// # Errors
 /// [`SourceError`]: the table can't be written or the connection failed.
-pub fn note(control: &mut Connection, server: &Server, system: &str, slot: &str) -> Result<(), SourceError> {
+pub(crate) fn note(control: &mut Connection, server: &Server, system: &str, slot: &str) -> Result<(), SourceError> {
     // LSN first, then time: a commit between the two is after the LSN, which is all that a moment claims.
     let rows = control.simple_query("select pg_current_wal_insert_lsn()")?;
     let end = rows.first().and_then(|row| row.text(0)).ok_or(SourceError::Answer { question: "where its log ends" })?;
@@ -44,7 +44,7 @@ pub fn note(control: &mut Connection, server: &Server, system: &str, slot: &str)
 ///
 /// # Errors
 /// As [`note`].
-pub fn at_or_before(
+pub(crate) fn at_or_before(
     control: &mut Connection,
     server: &Server,
     system: &str,
@@ -63,7 +63,7 @@ pub fn at_or_before(
 ///
 /// # Errors
 /// As [`note`].
-pub fn from(
+pub(crate) fn from(
     control: &mut Connection,
     server: &Server,
     system: &str,
@@ -94,7 +94,7 @@ fn one(
 ///
 /// # Errors
 /// [`BookmarkError::NoTime`] with the server's error if it is neither.
-pub fn parse(control: &mut Connection, text: &str) -> Result<Timestamp, BookmarkError> {
+pub(crate) fn parse(control: &mut Connection, text: &str) -> Result<Timestamp, BookmarkError> {
     let is_ago = text
         .strip_suffix(['s', 'm', 'h', 'd', 'w'])
         .is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()));

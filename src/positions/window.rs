@@ -29,7 +29,7 @@ const ROUNDS_OVER: u32 = 4;
 const STEP_LIMIT: Duration = Duration::from_secs(600);
 
 /// Maintains the window while the relay runs.
-pub struct Window {
+pub(crate) struct Window {
     postgres: ConnectOptions,
     relay_slot: String,
     slot: String,
@@ -45,7 +45,7 @@ pub struct Window {
 }
 
 /// Hears of each round that fails.
-pub type OnFailure = Box<dyn Fn(&SourceError) + Send>;
+pub(crate) type OnFailure = Box<dyn Fn(&SourceError) + Send>;
 
 /// The state of both slots.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,7 +80,7 @@ enum Round {
 impl Window {
     /// The window of a relay. Without `rewind`, an existing one is dropped.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         postgres: ConnectOptions,
         relay_slot: &str,
         rewind: Option<Rewind>,
@@ -104,7 +104,7 @@ impl Window {
     }
 
     /// Runs until it is dropped or the window is off. A failure is logged and retried in the next round.
-    pub async fn run(self) {
+    pub(crate) async fn run(self) {
         let mut ticks = tokio::time::interval(self.moment_interval().clamp(ROUND.0, ROUND.1));
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut this = self;

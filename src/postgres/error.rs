@@ -7,49 +7,47 @@ use super::frame::{Body, ProtocolError};
 use super::tls::TlsError;
 
 /// The SQLSTATE codes that the relay branches on (Postgres manual, appendix A).
-pub mod sqlstate {
+pub(crate) mod sqlstate {
     /// `protocol_violation`: also how PgBouncer answers a parameter that it does not know.
-    pub const PROTOCOL_VIOLATION: &str = "08P01";
+    pub(crate) const PROTOCOL_VIOLATION: &str = "08P01";
     /// `insufficient_privilege`.
-    pub const INSUFFICIENT_PRIVILEGE: &str = "42501";
+    pub(crate) const INSUFFICIENT_PRIVILEGE: &str = "42501";
     /// `undefined_table`.
-    pub const UNDEFINED_TABLE: &str = "42P01";
+    pub(crate) const UNDEFINED_TABLE: &str = "42P01";
     /// `undefined_function`.
-    pub const UNDEFINED_FUNCTION: &str = "42883";
+    pub(crate) const UNDEFINED_FUNCTION: &str = "42883";
     /// `undefined_column`.
-    pub const UNDEFINED_COLUMN: &str = "42703";
+    pub(crate) const UNDEFINED_COLUMN: &str = "42703";
     /// `undefined_object`: among others a slot or a publication that is not there.
-    pub const UNDEFINED_OBJECT: &str = "42704";
+    pub(crate) const UNDEFINED_OBJECT: &str = "42704";
     /// `duplicate_object`: among others a slot that is there already.
-    pub const DUPLICATE_OBJECT: &str = "42710";
+    pub(crate) const DUPLICATE_OBJECT: &str = "42710";
     /// `invalid_schema_name`.
-    pub const INVALID_SCHEMA_NAME: &str = "3F000";
+    pub(crate) const INVALID_SCHEMA_NAME: &str = "3F000";
     /// A file of the server is gone.
-    pub const UNDEFINED_FILE: &str = "58P01";
+    pub(crate) const UNDEFINED_FILE: &str = "58P01";
     /// `object_in_use`: among others a slot that another process holds.
-    pub const OBJECT_IN_USE: &str = "55006";
+    pub(crate) const OBJECT_IN_USE: &str = "55006";
     /// `object_not_in_prerequisite_state`: among others a wrong `wal_level` or an invalidated slot.
-    pub const OBJECT_NOT_IN_PREREQUISITE_STATE: &str = "55000";
+    pub(crate) const OBJECT_NOT_IN_PREREQUISITE_STATE: &str = "55000";
     /// `configuration_limit_exceeded`: among others no free replication slot.
-    pub const CONFIGURATION_LIMIT_EXCEEDED: &str = "53400";
+    pub(crate) const CONFIGURATION_LIMIT_EXCEEDED: &str = "53400";
     /// `too_many_connections`: among others no free walsender.
-    pub const TOO_MANY_CONNECTIONS: &str = "53300";
+    pub(crate) const TOO_MANY_CONNECTIONS: &str = "53300";
     /// `lock_not_available`.
-    pub const LOCK_NOT_AVAILABLE: &str = "55P03";
+    pub(crate) const LOCK_NOT_AVAILABLE: &str = "55P03";
     /// `deadlock_detected`.
-    pub const DEADLOCK_DETECTED: &str = "40P01";
+    pub(crate) const DEADLOCK_DETECTED: &str = "40P01";
     /// `query_canceled`: among others by `statement_timeout`.
-    pub const QUERY_CANCELED: &str = "57014";
-    /// `admin_shutdown`: the session was ended by `pg_terminate_backend` or a fast shutdown.
-    pub const ADMIN_SHUTDOWN: &str = "57P01";
+    pub(crate) const QUERY_CANCELED: &str = "57014";
     /// `cannot_connect_now`: the server starts up or shuts down.
-    pub const CANNOT_CONNECT_NOW: &str = "57P03";
+    pub(crate) const CANNOT_CONNECT_NOW: &str = "57P03";
     /// `invalid_password`.
-    pub const INVALID_PASSWORD: &str = "28P01";
+    pub(crate) const INVALID_PASSWORD: &str = "28P01";
     /// `invalid_authorization_specification`: no entry in `pg_hba.conf`, no such role.
-    pub const INVALID_AUTHORIZATION: &str = "28000";
+    pub(crate) const INVALID_AUTHORIZATION: &str = "28000";
     /// `invalid_catalog_name`: the database does not exist.
-    pub const INVALID_CATALOG_NAME: &str = "3D000";
+    pub(crate) const INVALID_CATALOG_NAME: &str = "3D000";
 }
 
 /// Why a connection could not be made or did not last, or what the server refused.

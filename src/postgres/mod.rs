@@ -3,14 +3,14 @@
 //! It is our own because the stream needs what no client library on a registry offers together: replication mode,
 //! CopyBoth, channel binding, and a socket that one blocking thread may tune and own. It speaks protocol 3.0 with text
 //! results. Every command that is given a production database connects with it, so that what the URL demands (`sslmode`,
-//! `channel_binding`, `require_auth`, `connect_timeout`) holds for each; [`Session`] is its form for async code. The demo and the
+//! `channel_binding`, `require_auth`, `connect_timeout`) holds for each; `Session` is its form for async code. The demo and the
 //! benchmark, which need typed rows and a pool, use sqlx (`ConnectOptions::to_sqlx`).
 //!
-//! In the order in which a connection comes about: [`options`] say where and how, `socket` reaches the server, `tls`
+//! In the order in which a connection comes about: `options` say where and how, `socket` reaches the server, `tls`
 //! encrypts, `auth` proves who is who, `connection` carries `frame`s, in which `statement`s
 //! ask and are answered.
 
-pub mod options;
+pub(crate) mod options;
 mod quote;
 mod socket;
 mod tls;
@@ -30,13 +30,13 @@ mod tests;
 
 pub(crate) use connection::ANSWER_TIMEOUT;
 pub use connection::{Connection, Interrupt, WaitLimit};
-pub use error::{AuthError, Error, ServerError, sqlstate};
+pub use error::Error;
+pub(crate) use error::{ServerError, sqlstate};
 pub(crate) use frame::{Body, HEADER_BYTES, Head};
 pub use frame::{Frame, Framer, ProtocolError};
 pub use options::{ChannelBinding, ConnectOptions, Host, OptionsError, Password, RootCertificates, TlsMode};
-pub use quote::{quote_identifier, quote_literal};
-pub use row::Row;
-pub use session::Session;
+pub(crate) use quote::{quote_identifier, quote_literal};
+pub(crate) use row::Row;
+pub(crate) use session::Session;
 pub(crate) use socket::Socket;
-pub use tls::TlsError;
 pub(crate) use transport::{Transport, TransportParts};

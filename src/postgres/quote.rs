@@ -5,7 +5,7 @@
 /// A NUL can stand neither in an identifier nor in the protocol's strings; it is left out, so that the server sees a
 /// name that it can only refuse.
 #[must_use]
-pub fn quote_identifier(name: &str) -> String {
+pub(crate) fn quote_identifier(name: &str) -> String {
     let mut quoted = String::with_capacity(name.len() + 2);
     quoted.push('"');
     for character in name.chars().filter(|character| *character != '\0') {
@@ -21,7 +21,7 @@ pub fn quote_identifier(name: &str) -> String {
 /// Quotes a string literal: `it's` becomes `'it''s'`. Right under either setting of `standard_conforming_strings`: with
 /// a backslash in it, it becomes an escape string, as libpq's `PQescapeLiteral` makes it.
 #[must_use]
-pub fn quote_literal(text: &str) -> String {
+pub(crate) fn quote_literal(text: &str) -> String {
     let escape = text.contains('\\');
     let mut quoted = String::with_capacity(text.len() + 4);
     quoted.push_str(if escape { " E'" } else { "'" });

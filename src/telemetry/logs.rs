@@ -21,7 +21,7 @@ use crate::config::nearest::nearest;
 use crate::terminal::{Colour, is_command, visible};
 
 /// Variables that hold the filter; the first one that is set counts.
-pub const FILTER_VARIABLES: [&str; 2] = ["WALPOST_LOG", "RUST_LOG"];
+pub(crate) const FILTER_VARIABLES: [&str; 2] = ["WALPOST_LOG", "RUST_LOG"];
 
 /// The default level.
 const FILTER_DEFAULT: &str = "info";
@@ -48,7 +48,7 @@ pub enum LogFormat {
 
 /// The log could not be set up.
 #[derive(Debug, thiserror::Error)]
-pub enum LogsError {
+pub(crate) enum LogsError {
     /// The filter is invalid.
     #[error(
         "\"{filter}\" is not a log filter; write a level such as \"debug\", or targets such as \"walpost=debug,info\""
@@ -76,7 +76,7 @@ pub enum LogsError {
 /// # Errors
 ///
 /// The filter can't be parsed, or a log was set up before.
-pub fn init_logs(format: LogFormat, environment: impl Fn(&str) -> Option<String>) -> Result<(), LogsError> {
+pub(crate) fn init_logs(format: LogFormat, environment: impl Fn(&str) -> Option<String>) -> Result<(), LogsError> {
     let given = FILTER_VARIABLES.iter().find_map(|name| environment(name).filter(|text| !text.is_empty()));
     let filter = filter(given.as_deref().unwrap_or(FILTER_DEFAULT))?;
     let is_coloured = io::stderr().is_terminal() && environment("NO_COLOR").is_none_or(|text| text.is_empty());
@@ -97,7 +97,7 @@ pub fn init_logs(format: LogFormat, environment: impl Fn(&str) -> Option<String>
 
 /// Writes an error to a log in JSON, whatever its filter and even if it could not be set up. If it ends the command, with the exit
 /// code, and whether to retry where the code leaves that open.
-pub fn fatal(report: &str, exit_code: Option<u8>, retry: Option<bool>) {
+pub(crate) fn fatal(report: &str, exit_code: Option<u8>, retry: Option<bool>) {
     let lines = || Lines { out: io::stderr(), form: Form::Json };
     let subscriber = tracing_subscriber::fmt().json().flatten_event(true).with_current_span(false).with_writer(lines);
     tracing::subscriber::with_default(subscriber.finish(), || tracing::error!(exit_code, retry, "{report}"));

@@ -16,10 +16,10 @@ use crate::relay::boundary::{Position, RefusalCode};
 
 /// How long the flush LSN may stay unchanged, while something is owed or waiting to be sent to Kafka, before the
 /// relay is not ready.
-pub const STALL: Duration = Duration::from_secs(60);
+pub(crate) const STALL: Duration = Duration::from_secs(60);
 
 /// How long nobody may stream from the slot before a standby relay is not ready: a takeover takes a few seconds.
-pub const IDLE_SLOT: Duration = Duration::from_secs(10);
+pub(crate) const IDLE_SLOT: Duration = Duration::from_secs(10);
 
 /// Everything that a relay reports about itself, shared between the driver, which writes, and the HTTP server, which
 /// reads.

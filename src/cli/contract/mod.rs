@@ -24,7 +24,7 @@ use crate::relay::route::destination::Destinations;
 use crate::terminal::Colour;
 
 /// Default log filter. Failures are reported when the command ends.
-pub const LOG_FILTER: &str = "error";
+pub(super) const LOG_FILTER: &str = "error";
 
 /// Plan and apply data contracts, and show what is registered.
 #[derive(Args, Clone, Debug)]
@@ -137,7 +137,7 @@ pub struct ShowArgs {
 /// There is no such schema or version.
 #[derive(Debug, thiserror::Error)]
 #[error("{0} is not registered; `walpost contract list` shows what is")]
-pub struct Unregistered(String);
+pub(super) struct Unregistered(String);
 
 impl EndsCommand for Unregistered {
     fn exit_code(&self) -> u8 {
@@ -149,7 +149,7 @@ impl EndsCommand for Unregistered {
 ///
 /// # Errors
 /// The configuration, the files, a server or a change was refused; or writing the report failed.
-pub async fn run(
+pub(super) async fn run(
     args: &ContractArgs,
     path: Option<&Path>,
     out: &mut (impl Write + IsTerminal + Send),

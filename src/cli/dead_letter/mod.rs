@@ -25,17 +25,16 @@ use crate::postgres::Session;
 use crate::sink::{Connection, FIRST_ANSWER, ProducerOptions, TopicRules, Topics};
 use crate::terminal::style;
 
-pub use args::{
-    ChosenArgs, DeadLetterArgs, DeadLetterCommand, DeadLetterState, DiscardArgs, FilterArgs, KafkaArgs, ListArgs,
-    RedriveArgs, ShowArgs,
+pub(super) use args::{
+    ChosenArgs, DeadLetterArgs, DeadLetterCommand, DiscardArgs, KafkaArgs, ListArgs, RedriveArgs, ShowArgs,
 };
 
 /// Default log filter. Failures are reported when the command ends.
-pub const LOG_FILTER: &str = "error";
+pub(super) const LOG_FILTER: &str = "error";
 
 /// A dead-letter command did not do all that was asked.
 #[derive(Debug, thiserror::Error)]
-pub enum DeadLetterFault {
+pub(super) enum DeadLetterFault {
     /// Some were not redriven: how many, and their topic.
     #[error("{0} dead letters in topic {1} were not redriven; the report says why")]
     NotRedriven(u64, String),
@@ -69,7 +68,7 @@ impl EndsCommand for DeadLetterFault {
 ///
 /// # Errors
 /// The configuration, a server or a dead letter was refused; [`DeadLetterFault`]; or writing the report failed.
-pub async fn run(
+pub(super) async fn run(
     args: &DeadLetterArgs,
     path: Option<&Path>,
     out: &mut (impl Write + IsTerminal + Send),

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use expect_test::Expect;
 
+use super::error::ConfigError;
+use super::names::SlotName;
 use super::*;
 use crate::relay::HeaderStyle;
 use crate::relay::OnRejected;

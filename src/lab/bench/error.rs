@@ -9,7 +9,7 @@ use crate::lab::sandbox::SandboxError;
 
 /// Why the benchmark failed.
 #[derive(Debug, thiserror::Error)]
-pub enum BenchError {
+pub(crate) enum BenchError {
     /// A server is unavailable, or does not work as required.
     #[error(transparent)]
     Environment(#[from] EnvironmentError),

@@ -25,7 +25,7 @@ const SETTINGS: [&str; 9] = [
 
 /// This machine and this program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Machine {
+pub(crate) struct Machine {
     /// The version of walpost.
     pub walpost: String,
     /// Whether it was built without optimization, so that its figures mean nothing.
@@ -44,7 +44,7 @@ pub struct Machine {
 
 /// The PostgreSQL.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct PostgresFacts {
+pub(crate) struct PostgresFacts {
     /// Its version and origin.
     pub name: String,
     /// Settings that affect the figures.
@@ -53,7 +53,7 @@ pub struct PostgresFacts {
 
 /// Both servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServersFacts {
+pub(crate) struct ServersFacts {
     /// The PostgreSQL.
     pub postgres: PostgresFacts,
     /// The Kafka, if one was needed.

@@ -37,14 +37,11 @@ use std::time::Duration;
 use clap::ValueEnum;
 use serde::Serialize;
 
-pub use error::BenchError;
-pub use facts::{Machine, PostgresFacts, ServersFacts};
-pub use null::{NullReport, run as run_null};
-pub use producer::{ProducerReport, run as run_producer};
-pub use report::{
-    BacklogReader, EmitCost, LatencyReport, Report, RunReport, SettingsReport, StartReport, Statement, ThroughputReport,
-};
-pub use shape::{Shape, Shapes};
+pub(crate) use error::BenchError;
+pub(crate) use null::run as run_null;
+pub(crate) use producer::run as run_producer;
+pub(crate) use report::Report;
+pub(crate) use shape::{Shape, Shapes};
 
 use stage::Stage;
 
@@ -83,7 +80,7 @@ pub enum Payload {
 
 /// The benchmark's settings.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub(crate) struct Options {
     /// The servers that the user named.
     pub named: Named,
     /// What to measure.
@@ -147,7 +144,7 @@ impl Options {
 ///
 /// # Errors
 /// A server is unavailable, a measured program fails, or the user interrupts: the first signal ends it.
-pub async fn run(options: &Options, view: &View, interrupts: &Interrupts) -> Result<Report, BenchError> {
+pub(crate) async fn run(options: &Options, view: &View, interrupts: &Interrupts) -> Result<Report, BenchError> {
     let started = interrupts.stop.run_until_cancelled(Servers::start(&options.named, options.wanted(), view)).await;
     let servers = match started {
         None => Err(BenchError::Interrupted),

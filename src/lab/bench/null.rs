@@ -29,7 +29,7 @@ const LIMIT: Duration = Duration::from_secs(3_600);
 
 /// When records arrived, in microseconds since the Unix epoch, for the parent process on this machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NullReport {
+pub(crate) struct NullReport {
     /// The first record.
     pub first_unix_micros: u64,
     /// The last of the expected records.
@@ -40,7 +40,11 @@ pub struct NullReport {
 ///
 /// # Errors
 /// The slot does not belong to the benchmark ([`BenchError::ForeignSlot`]), or as `walpost run`.
-pub async fn run(path: Option<&Path>, events: u64, interrupts: CancellationToken) -> Result<NullReport, CommandError> {
+pub(crate) async fn run(
+    path: Option<&Path>,
+    events: u64,
+    interrupts: CancellationToken,
+) -> Result<NullReport, CommandError> {
     let config = without_kafka::config(path)?;
     let report = Arc::new(Mutex::new(NullReport::default()));
     let done = interrupts.child_token();

@@ -51,7 +51,7 @@ const FULL_PAUSE: Duration = Duration::from_micros(500);
 
 /// The fastest run of the plain producer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct ProducerReport {
+pub(crate) struct ProducerReport {
     /// Its `linger.ms`.
     pub linger_ms: u32,
     /// From the first record to the last acknowledgement.
@@ -65,7 +65,7 @@ pub struct ProducerReport {
 /// # Errors
 /// The slot does not belong to the benchmark ([`BenchError::ForeignSlot`]), Kafka does not accept the records, or as
 /// `walpost run`.
-pub async fn run(
+pub(crate) async fn run(
     path: Option<&Path>,
     events: u64,
     interrupts: CancellationToken,

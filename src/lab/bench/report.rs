@@ -12,7 +12,7 @@ use crate::lab::environment::LeftBehind;
 
 /// The result of the benchmark. A part that was not requested is empty.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Report {
+pub(crate) struct Report {
     /// The environment.
     pub machine: Machine,
     /// The PostgreSQL.
@@ -35,7 +35,7 @@ pub struct Report {
 
 /// The requested measurements.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct SettingsReport {
+pub(crate) struct SettingsReport {
     /// What was measured.
     pub parts: Vec<Part>,
     /// Events per backlog.
@@ -47,7 +47,7 @@ pub struct SettingsReport {
 /// A measured statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Statement {
+pub(crate) enum Statement {
     /// An insert into a business table.
     InsertOrder,
     /// An insert into a table like `outbox.event` that is neither partitioned nor published, without a function: the baseline of the
@@ -63,7 +63,7 @@ pub enum Statement {
 
 /// The cost of a statement: medians of several rounds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct EmitCost {
+pub(crate) struct EmitCost {
     /// The statement.
     pub statement: Statement,
     /// Statements per transaction. With one, the cost includes the commit.
@@ -79,7 +79,7 @@ pub struct EmitCost {
 /// A reader of a backlog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum BacklogReader {
+pub(crate) enum BacklogReader {
     /// `pg_recvlogical` to `/dev/null`.
     PgRecvlogical,
     /// walpost without Kafka.
@@ -92,7 +92,7 @@ pub enum BacklogReader {
 
 /// One reader on one backlog.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct ThroughputReport {
+pub(crate) struct ThroughputReport {
     /// The reader.
     pub reader: BacklogReader,
     /// Its delivery guarantee, if it has one.
@@ -123,7 +123,7 @@ pub struct ThroughputReport {
 
 /// One run of a reader.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct RunReport {
+pub(crate) struct RunReport {
     /// From its start to the first event, in milliseconds, if that is known.
     pub start_millis: Option<f64>,
     /// From the first event to the last; from the start, if the first is unknown.
@@ -140,7 +140,7 @@ pub struct RunReport {
 
 /// From the relay's start to its first record, in milliseconds.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct StartReport {
+pub(crate) struct StartReport {
     /// Its delivery guarantee.
     pub delivery: Delivery,
     /// All runs.
@@ -151,7 +151,7 @@ pub struct StartReport {
 
 /// From the return of a commit to a consumer that has the record.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct LatencyReport {
+pub(crate) struct LatencyReport {
     /// The relay's delivery guarantee.
     pub delivery: Delivery,
     /// The type of the payload.

@@ -8,7 +8,7 @@ use crate::terminal::grouped;
 
 /// Topics, keys and payloads of events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Shape {
+pub(crate) struct Shape {
     /// Topics, each with its own schema version.
     pub topics: u32,
     /// Partitions per topic.
@@ -23,7 +23,7 @@ pub struct Shape {
 
 /// A list for each property of a [`Shape`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shapes {
+pub(crate) struct Shapes {
     /// Topics.
     pub topics: Vec<u32>,
     /// Partitions per topic.
@@ -38,11 +38,11 @@ pub struct Shapes {
 
 impl Shape {
     /// One partition, and payloads of 240 bytes.
-    pub const DEFAULT: Self = Self { topics: 1, partitions: 1, keys: 5_000, payload_bytes: 240, row_headers: 0 };
+    pub(crate) const DEFAULT: Self = Self { topics: 1, partitions: 1, keys: 5_000, payload_bytes: 240, row_headers: 0 };
 
     /// Partitions of all topics together.
     #[must_use]
-    pub const fn all_partitions(&self) -> u32 {
+    pub(crate) const fn all_partitions(&self) -> u32 {
         self.topics.saturating_mul(self.partitions)
     }
 }
@@ -50,7 +50,7 @@ impl Shape {
 impl Shapes {
     /// All shapes: the n-th values of the lists form the n-th shape, and a shorter list repeats its last value.
     #[must_use]
-    pub fn all(&self) -> Vec<Shape> {
+    pub(crate) fn all(&self) -> Vec<Shape> {
         let lengths = [
             self.topics.len(),
             self.partitions.len(),

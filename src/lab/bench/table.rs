@@ -9,13 +9,13 @@ use crate::terminal::{Colour, grouped};
 impl Report {
     /// The tables, in colour or without.
     #[must_use]
-    pub fn table(&self, colour: Colour) -> String {
+    pub(crate) fn table(&self, colour: Colour) -> String {
         Table { report: self, colour, ratios: Ratios::Last }.to_string()
     }
 
     /// The tables, with the ratios to the references before the rates.
     #[must_use]
-    pub fn comparison(&self, colour: Colour) -> String {
+    pub(crate) fn comparison(&self, colour: Colour) -> String {
         Table { report: self, colour, ratios: Ratios::First }.to_string()
     }
 }

@@ -11,7 +11,7 @@ use crate::lab::environment::EnvironmentError;
 
 /// Why the demo failed. A check with findings is not an error but a [`Report`](super::Report).
 #[derive(Debug, thiserror::Error)]
-pub enum DemoError {
+pub(crate) enum DemoError {
     /// A server is unavailable, or does not work as required.
     #[error(transparent)]
     Environment(#[from] EnvironmentError),
@@ -71,7 +71,7 @@ impl DemoError {
 
 /// Why the order service can't continue.
 #[derive(Debug, thiserror::Error)]
-pub enum ServiceError {
+pub(crate) enum ServiceError {
     /// The very first transaction failed.
     #[error("the order service's first transaction failed")]
     First(#[source] WorkloadError),
@@ -87,7 +87,7 @@ pub enum ServiceError {
 
 /// A transaction failed.
 #[derive(Debug, thiserror::Error)]
-pub enum WorkloadError {
+pub(crate) enum WorkloadError {
     /// An event was rejected.
     #[error(transparent)]
     Emit(#[from] EmitError),

@@ -29,9 +29,9 @@ mod error;
 
 use std::time::Duration;
 
-pub use error::{DemoError, ServiceError, WorkloadError};
-pub use report::{EventsReport, LatencyReport, RelayReport, Report, ServersReport, TransactionsReport};
-pub use view::View;
+pub(crate) use error::DemoError;
+pub(crate) use report::Report;
+pub(crate) use view::View;
 
 use scenario::Scenario;
 use stage::Stage;
@@ -42,7 +42,7 @@ use crate::signals::Interrupts;
 
 /// The demo's settings.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub(crate) struct Options {
     /// The servers that the user named.
     pub named: Named,
     /// Transactions per second.
@@ -56,7 +56,7 @@ pub struct Options {
 /// # Errors
 /// A server is unavailable, the relay stops, or the user interrupts before there is a result. A check with findings is not an error:
 /// see [`Report::ok`].
-pub async fn run(options: &Options, view: &View, interrupts: &Interrupts) -> Result<Report, DemoError> {
+pub(crate) async fn run(options: &Options, view: &View, interrupts: &Interrupts) -> Result<Report, DemoError> {
     // Nothing has been written yet, so there is nothing to finish: the first signal ends it.
     let kafka = KafkaOptions { source: KafkaSource::RealOrInProcess, ..KafkaOptions::default() };
     let wanted = Wanted { postgres: PostgresOptions::default(), kafka: Some(kafka) };

@@ -11,7 +11,7 @@ use crate::terminal::{Colour, grouped};
 
 /// The result of the demo.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Report {
+pub(crate) struct Report {
     /// Nothing was lost, out of order or invented.
     pub ok: bool,
     /// The servers.
@@ -32,7 +32,7 @@ pub struct Report {
 
 /// The servers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct ServersReport {
+pub(crate) struct ServersReport {
     /// The Postgres.
     pub postgres: String,
     /// The Kafka.
@@ -43,7 +43,7 @@ pub struct ServersReport {
 
 /// Transactions by outcome.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct TransactionsReport {
+pub(crate) struct TransactionsReport {
     /// Those that committed.
     pub committed: u64,
     /// Those that did not.
@@ -52,7 +52,7 @@ pub struct TransactionsReport {
 
 /// Events by outcome.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct EventsReport {
+pub(crate) struct EventsReport {
     /// Written by committed transactions.
     pub committed: u64,
     /// Rolled back, with their transaction or to a savepoint.
@@ -71,7 +71,7 @@ pub struct EventsReport {
 
 /// Latencies of the events, from each event's first read.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct LatencyReport {
+pub(crate) struct LatencyReport {
     /// The median.
     pub p50: Option<u64>,
     /// The 99th percentile.
@@ -82,7 +82,7 @@ pub struct LatencyReport {
 
 /// The relay's counters.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct RelayReport {
+pub(crate) struct RelayReport {
     /// Events that it could not publish as their contracts require.
     pub dead_letters: u64,
     /// Reconnections, on both sides.
@@ -137,13 +137,13 @@ impl Report {
 
     /// Whether the check has no findings and everything was removed.
     #[must_use]
-    pub fn is_success(&self) -> bool {
+    pub(crate) fn is_success(&self) -> bool {
         self.ok && self.left_behind.is_empty()
     }
 
     /// The table, in colour or without.
     #[must_use]
-    pub fn table(&self, colour: Colour) -> String {
+    pub(crate) fn table(&self, colour: Colour) -> String {
         Table { report: self, colour }.to_string()
     }
 }

@@ -20,7 +20,7 @@ const BAR: u64 = 40;
 
 /// Where the demo shows its progress.
 #[derive(Debug)]
-pub struct View {
+pub(crate) struct View {
     /// The steps before the load.
     steps: environment::View,
     /// The bar and the figures below it, on a terminal, while the load runs.
@@ -46,14 +46,8 @@ pub(super) struct Live {
 impl View {
     /// Lines that are updated in place if stderr is a terminal, otherwise a few lines.
     #[must_use]
-    pub fn stderr() -> Self {
+    pub(crate) fn stderr() -> Self {
         Self::on(environment::View::stderr())
-    }
-
-    /// No output.
-    #[must_use]
-    pub fn silent() -> Self {
-        Self::on(environment::View::silent())
     }
 
     fn on(steps: environment::View) -> Self {

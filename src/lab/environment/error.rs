@@ -10,7 +10,7 @@ use crate::postgres::{self, OptionsError};
 
 /// A server is unavailable, or does not work as required.
 #[derive(Debug, thiserror::Error)]
-pub enum EnvironmentError {
+pub(crate) enum EnvironmentError {
     /// The argument is not a database URL. It may contain a password, so it is not shown.
     #[error("--postgres is not the URL of a database; write postgres://user:password@host:5432/database")]
     PostgresUrl,

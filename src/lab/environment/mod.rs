@@ -16,9 +16,9 @@ mod topics;
 mod view;
 mod error;
 
-pub use error::EnvironmentError;
-pub use servers::Named;
-pub use view::View;
+pub(crate) use error::EnvironmentError;
+pub(crate) use servers::Named;
+pub(crate) use view::View;
 
 pub(crate) use database::ScratchDatabase;
 pub(crate) use servers::{KafkaServer, Servers, Silent, Wanted, close, connect, options, own_options, relay_settings};
@@ -29,7 +29,7 @@ use uuid::Uuid;
 
 /// Something that was created on a user's server and could not be removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LeftBehind {
+pub(crate) struct LeftBehind {
     /// What: "database walpost_demo_1a2b3c4d".
     pub what: String,
     /// Why.

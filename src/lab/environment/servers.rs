@@ -24,7 +24,7 @@ const BROKER_LIMIT: Duration = Duration::from_secs(10);
 
 /// The servers that the user named; others are started on this machine.
 #[derive(Clone, Default)]
-pub struct Named {
+pub(crate) struct Named {
     /// `--postgres`: a database URL, for its server and role.
     pub postgres: Option<String>,
     /// `--kafka`: `host:port` of some brokers, separated by commas.

@@ -14,7 +14,7 @@ const SPIN: Duration = Duration::from_millis(100);
 
 /// Where progress is shown.
 #[derive(Debug)]
-pub struct View(Kind);
+pub(crate) struct View(Kind);
 
 #[derive(Debug)]
 enum Kind {
@@ -41,7 +41,7 @@ pub(crate) struct Doing<'a> {
 impl View {
     /// Lines that are updated in place if stderr is a terminal, otherwise a few lines.
     #[must_use]
-    pub fn stderr() -> Self {
+    pub(crate) fn stderr() -> Self {
         if !io::stderr().is_terminal() {
             return Self(Kind::Lines);
         }
@@ -52,7 +52,7 @@ impl View {
 
     /// No output.
     #[must_use]
-    pub fn silent() -> Self {
+    pub(crate) fn silent() -> Self {
         Self(Kind::Silent)
     }
 

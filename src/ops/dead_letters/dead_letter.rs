@@ -49,7 +49,7 @@ impl FromStr for DeadLetterId {
 
 /// A record of the dead-letter topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeadLetter {
+pub(crate) struct DeadLetter {
     /// Its place in the topic.
     pub id: DeadLetterId,
     /// The record as read.
@@ -60,7 +60,7 @@ pub struct DeadLetter {
 
 /// The header style, which determines where the contract is named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Style {
+pub(crate) enum Style {
     /// CloudEvents.
     CloudEvents,
     /// `id`, `schema`, `schema-version`.
@@ -71,7 +71,7 @@ pub enum Style {
 
 /// A schema name and, if the headers give it, its version.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NamedSchema {
+pub(crate) struct NamedSchema {
     /// The name.
     pub name: String,
     /// The version.
@@ -100,7 +100,7 @@ impl DeadLetter {
 
     /// The header style, judged by the relay's own headers only: a row's headers can have any name.
     #[must_use]
-    pub fn style(&self) -> Style {
+    pub(crate) fn style(&self) -> Style {
         let own = &self.record.headers[..self.own_headers()];
         let name = |index: usize| own.get(index).map(|(name, _)| name.as_str());
         match (name(0), name(1), name(2)) {
@@ -124,20 +124,20 @@ impl DeadLetter {
 
     /// The relay that wrote it; `None` if no relay did.
     #[must_use]
-    pub fn relay(&self) -> Option<&str> {
+    pub(crate) fn relay(&self) -> Option<&str> {
         let (_, value) = self.record.headers.iter().find(|(name, _)| name == names::RELAY)?;
         std::str::from_utf8(value.as_deref()?).ok()
     }
 
     /// The event's id.
     #[must_use]
-    pub fn event_id(&self) -> Option<&str> {
+    pub(crate) fn event_id(&self) -> Option<&str> {
         self.own("ce_id").or_else(|| self.own("id"))
     }
 
     /// The contract that the event names.
     #[must_use]
-    pub fn contract(&self) -> Option<NamedSchema> {
+    pub(crate) fn contract(&self) -> Option<NamedSchema> {
         let (name, version) = match self.style() {
             Style::CloudEvents => {
                 let name = self.own("ce_type")?;
@@ -151,26 +151,26 @@ impl DeadLetter {
 
     /// The refusal code in its headers; `None` if missing or unknown.
     #[must_use]
-    pub fn code(&self) -> Option<RefusalCode> {
+    pub(crate) fn code(&self) -> Option<RefusalCode> {
         let code = self.last(names::ERROR)?;
         RefusalCode::ALL.into_iter().find(|known| known.as_str() == code)
     }
 
     /// The reason in words.
     #[must_use]
-    pub fn detail(&self) -> Option<&str> {
+    pub(crate) fn detail(&self) -> Option<&str> {
         self.last(names::ERROR_DETAIL)
     }
 
     /// The event's topic. `None` if there is no such header; empty if neither row nor schema version named a topic.
     #[must_use]
-    pub fn topic(&self) -> Option<&str> {
+    pub(crate) fn topic(&self) -> Option<&str> {
         self.last(names::TOPIC)
     }
 
     /// The event's time in milliseconds since the Unix epoch: the header's if the topic refused the timestamp, else the record's.
     #[must_use]
-    pub fn timestamp_millis(&self) -> i64 {
+    pub(crate) fn timestamp_millis(&self) -> i64 {
         self.refused_time().map_or(self.record.timestamp_millis, |(_, millis)| millis)
     }
 
@@ -185,20 +185,20 @@ impl DeadLetter {
 
     /// The event's position, as in its header.
     #[must_use]
-    pub fn position(&self) -> Option<&str> {
+    pub(crate) fn position(&self) -> Option<&str> {
         let position = self.record.headers.iter().find(|(name, _)| name == names::POSITION);
         position.and_then(|(_, value)| std::str::from_utf8(value.as_deref()?).ok())
     }
 
     /// The size of the omitted value, as in its header.
     #[must_use]
-    pub fn omitted(&self) -> Option<&str> {
+    pub(crate) fn omitted(&self) -> Option<&str> {
         self.last(names::VALUE_OMITTED)
     }
 
     /// Distinguishes this dead letter from another at the same offset of a recreated topic.
     #[must_use]
-    pub fn fingerprint(&self) -> Fingerprint {
+    pub(crate) fn fingerprint(&self) -> Fingerprint {
         let mut hash = Sha256::new();
         let mut part = |bytes: Option<&[u8]>| {
             hash.update(bytes.map_or(u64::MAX, |bytes| bytes.len() as u64).to_be_bytes());
@@ -219,7 +219,7 @@ impl DeadLetter {
 
 /// 128 bits of a hash over the whole dead letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fingerprint(pub u128);
+pub(crate) struct Fingerprint(pub u128);
 
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -12,14 +12,14 @@ use crate::sink::{BATCH_TIMEOUT, Found, Isolation, ProducerOptions, ReadingError
 const ANSWER: Duration = Duration::from_secs(10);
 
 /// Reads one dead-letter topic.
-pub struct DeadLetterReader {
+pub(crate) struct DeadLetterReader {
     reader: TopicReader,
     topic: String,
 }
 
 /// Dead letters or marks can't be read.
 #[derive(Debug, thiserror::Error)]
-pub enum DeadLetterReadError {
+pub(crate) enum DeadLetterReadError {
     /// The client can't be created or fails.
     #[error(transparent)]
     Sink(#[from] SinkError),
@@ -39,7 +39,7 @@ impl DeadLetterReader {
     ///
     /// # Errors
     /// [`DeadLetterReadError::Sink`].
-    pub fn new(options: &ProducerOptions, topic: &str) -> Result<Self, DeadLetterReadError> {
+    pub(crate) fn new(options: &ProducerOptions, topic: &str) -> Result<Self, DeadLetterReadError> {
         let group = format!("{}-dead-letter", options.client_id);
         Ok(Self { reader: TopicReader::new(options, &group, ANSWER)?, topic: topic.to_owned() })
     }
@@ -48,7 +48,7 @@ impl DeadLetterReader {
     ///
     /// # Errors
     /// [`DeadLetterReadError`].
-    pub fn spans(&self) -> Result<Vec<Span>, DeadLetterReadError> {
+    pub(crate) fn spans(&self) -> Result<Vec<Span>, DeadLetterReadError> {
         Ok(self.reader.spans(&self.topic, Isolation::Committed)?)
     }
 
@@ -57,7 +57,7 @@ impl DeadLetterReader {
     ///
     /// # Errors
     /// [`DeadLetterReadError`].
-    pub fn dead_letters(
+    pub(crate) fn dead_letters(
         &self,
         spans: &[Span],
         selection: &DeadLetterSelection,
@@ -95,7 +95,7 @@ impl DeadLetterReader {
     ///
     /// # Errors
     /// [`DeadLetterReadError`].
-    pub fn marks(&self) -> Result<Marks, DeadLetterReadError> {
+    pub(crate) fn marks(&self) -> Result<Marks, DeadLetterReadError> {
         self.marks_in(self.reader.spans(REDRIVEN_TOPIC, Isolation::Committed)?)
     }
 
@@ -104,7 +104,7 @@ impl DeadLetterReader {
     ///
     /// # Errors
     /// [`DeadLetterReadError`].
-    pub fn all_marks(&self) -> Result<Marks, DeadLetterReadError> {
+    pub(crate) fn all_marks(&self) -> Result<Marks, DeadLetterReadError> {
         let since = Instant::now();
         let mut spans = Vec::new();
         for all in self.reader.spans(REDRIVEN_TOPIC, Isolation::Uncommitted)? {

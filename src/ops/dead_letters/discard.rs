@@ -17,7 +17,7 @@ const BATCH_DEAD_LETTERS: usize = 500;
 const LISTED: usize = 1_000;
 
 /// Input of [`discard`].
-pub struct Discarding {
+pub(crate) struct Discarding {
     /// Where to.
     pub target: MarkTarget,
     /// Why the dead letters are discarded; stored with each mark.
@@ -26,7 +26,7 @@ pub struct Discarding {
 
 /// The result of a discard.
 #[derive(Debug, Default)]
-pub struct DiscardOutcome {
+pub(crate) struct DiscardOutcome {
     /// How many were discarded, or would be in a dry run.
     pub discarded: u64,
     /// The first of them; bounded.
@@ -43,7 +43,7 @@ pub struct DiscardOutcome {
 
 /// A discarded dead letter.
 #[derive(Clone, Debug)]
-pub struct DiscardedRecord {
+pub(crate) struct DiscardedRecord {
     /// Its id.
     pub dead_letter: DeadLetterId,
     /// The event's id.
@@ -65,7 +65,7 @@ struct Run {
 ///
 /// # Errors
 /// [`RedriveError`]. Marks committed before the error stay.
-pub async fn discard(
+pub(crate) async fn discard(
     setup: Discarding,
     selection: DeadLetterSelection,
     progress: impl Fn(u64, u64) + Send + 'static,

@@ -15,7 +15,7 @@ pub(super) const PAUSE: Duration = Duration::from_secs(1);
 
 /// A redrive or discard did not finish. What it published is marked, so the next run does not publish it again.
 #[derive(Debug, thiserror::Error)]
-pub enum RedriveError {
+pub(crate) enum RedriveError {
     /// Dead letters or marks can't be read.
     #[error(transparent)]
     DeadLetterReader(#[from] DeadLetterReadError),

@@ -17,7 +17,7 @@ const KINDS: usize = 100;
 
 /// A dead letter without its payload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Summary {
+pub(crate) struct Summary {
     /// `<partition>/<offset>`.
     #[serde(rename = "letter")]
     pub dead_letter: String,
@@ -52,7 +52,7 @@ pub struct Summary {
 impl Summary {
     /// Summarizes a dead letter and its mark.
     #[must_use]
-    pub fn of(dead_letter: &DeadLetter, mark: Option<&Mark>) -> Self {
+    pub(crate) fn of(dead_letter: &DeadLetter, mark: Option<&Mark>) -> Self {
         let text = |text: Option<&str>| text.map(cut);
         let millis = Some(dead_letter.timestamp_millis()).filter(|millis| *millis >= 0);
         Self {
@@ -99,7 +99,7 @@ type Order = (i64, DeadLetterId);
 
 /// Collects the newest dead letters and counts all.
 #[derive(Debug)]
-pub struct Listing {
+pub(crate) struct Listing {
     limit: usize,
     /// A heap with the oldest on top, which is evicted first.
     newest: BinaryHeap<Reverse<(Order, usize)>>,
@@ -117,13 +117,13 @@ pub struct Listing {
 impl Listing {
     /// A listing that keeps the newest `limit`.
     #[must_use]
-    pub fn new(limit: usize) -> Self {
+    pub(crate) fn new(limit: usize) -> Self {
         let (newest, kept) = (BinaryHeap::new(), Vec::new());
         Self { limit, newest, kept, dead_letters: 0, redriven: 0, discarded: 0, open: BTreeMap::new() }
     }
 
     /// Adds a dead letter.
-    pub fn take(&mut self, dead_letter: &DeadLetter, mark: Option<&Mark>) {
+    pub(crate) fn take(&mut self, dead_letter: &DeadLetter, mark: Option<&Mark>) {
         self.dead_letters += 1;
         match mark {
             Some(Mark::Redriven) => self.redriven += 1,
@@ -149,7 +149,7 @@ impl Listing {
 
     /// The kept dead letters, oldest first.
     #[must_use]
-    pub fn summaries(&self) -> Vec<&Summary> {
+    pub(crate) fn summaries(&self) -> Vec<&Summary> {
         let mut places: Vec<_> = self.newest.iter().map(|Reverse(entry)| *entry).collect();
         places.sort_unstable();
         places.into_iter().map(|(_, place)| &self.kept[place]).collect()

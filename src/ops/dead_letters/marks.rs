@@ -10,11 +10,11 @@ use super::dead_letter::{DeadLetter, DeadLetterId, Fingerprint};
 use crate::relay::boundary::{OwnedRecord, TopicSettings};
 
 /// The topic of marks, shared by all dead-letter topics of a Kafka cluster.
-pub use crate::relay::route::destination::REDRIVEN_TOPIC;
+pub(crate) use crate::relay::route::destination::REDRIVEN_TOPIC;
 
 /// Settings for creating the topic: compacted, since a mark is needed as long as its dead letter exists.
 #[must_use]
-pub fn topic_settings() -> TopicSettings {
+pub(crate) fn topic_settings() -> TopicSettings {
     let config = [("cleanup.policy", "compact"), ("segment.bytes", "16777216")];
     let config = config.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     TopicSettings { partitions: Some(1), replication_factor: None, config }
@@ -60,7 +60,13 @@ pub struct Discarded {
 
 /// The mark of a dead letter that is redriven to `topic` at this time (RFC 3339).
 #[must_use]
-pub fn mark(dead_letter_topic: &str, dead_letter: &DeadLetter, topic: &str, at: &str, at_millis: i64) -> OwnedRecord {
+pub(crate) fn mark(
+    dead_letter_topic: &str,
+    dead_letter: &DeadLetter,
+    topic: &str,
+    at: &str,
+    at_millis: i64,
+) -> OwnedRecord {
     let value = Value {
         fingerprint: dead_letter.fingerprint().to_string(),
         redriven_at: Some(at.to_owned()),
@@ -75,7 +81,7 @@ pub fn mark(dead_letter_topic: &str, dead_letter: &DeadLetter, topic: &str, at: 
 
 /// The mark of a discarded dead letter.
 #[must_use]
-pub fn discard(
+pub(crate) fn discard(
     dead_letter_topic: &str,
     dead_letter: &DeadLetter,
     discarded: &Discarded,
@@ -95,7 +101,7 @@ pub fn discard(
 
 /// A tombstone for the mark of a dead letter that no longer exists.
 #[must_use]
-pub fn unmark(dead_letter_topic: &str, id: DeadLetterId, at_millis: i64) -> OwnedRecord {
+pub(crate) fn unmark(dead_letter_topic: &str, id: DeadLetterId, at_millis: i64) -> OwnedRecord {
     record(dead_letter_topic, id, None, at_millis)
 }
 
@@ -111,7 +117,7 @@ fn record(dead_letter_topic: &str, id: DeadLetterId, value: Option<Vec<u8>>, tim
 
 /// The marks of one dead-letter topic, about 80 bytes each.
 #[derive(Debug)]
-pub struct Marks {
+pub(crate) struct Marks {
     prefix: String,
     marks: HashMap<DeadLetterId, (Fingerprint, Mark)>,
     /// Shared between marks: many dead letters are discarded with one reason.
@@ -121,12 +127,12 @@ pub struct Marks {
 impl Marks {
     /// No marks, for the given dead-letter topic.
     #[must_use]
-    pub fn of(dead_letter_topic: &str) -> Self {
+    pub(crate) fn of(dead_letter_topic: &str) -> Self {
         Self { prefix: format!("{dead_letter_topic}/"), marks: HashMap::new(), last: None }
     }
 
     /// Adds a record of the topic of marks; the last per key wins. Records that are not marks of this dead-letter topic are ignored.
-    pub fn take(&mut self, record: &OwnedRecord) {
+    pub(crate) fn take(&mut self, record: &OwnedRecord) {
         let key = record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok());
         let id = key.and_then(|key| key.strip_prefix(&self.prefix)).and_then(|id| id.parse().ok());
         let Some(id) = id else { return };
@@ -156,7 +162,7 @@ impl Marks {
 
     /// The mark of this dead letter; `None` if it is open.
     #[must_use]
-    pub fn of_dead_letter(&self, dead_letter: &DeadLetter) -> Option<&Mark> {
+    pub(crate) fn of_dead_letter(&self, dead_letter: &DeadLetter) -> Option<&Mark> {
         // Most dead letters have no mark, and a fingerprint hashes the whole record.
         let (fingerprint, mark) = self.marks.get(&dead_letter.id)?;
         (*fingerprint == dead_letter.fingerprint()).then_some(mark)
@@ -164,7 +170,7 @@ impl Marks {
 
     /// The marks whose dead letters no longer exist according to `is_gone`, in order.
     #[must_use]
-    pub fn stale(&self, is_gone: impl Fn(DeadLetterId) -> bool) -> Vec<DeadLetterId> {
+    pub(crate) fn stale(&self, is_gone: impl Fn(DeadLetterId) -> bool) -> Vec<DeadLetterId> {
         let mut stale: Vec<DeadLetterId> = self.marks.keys().copied().filter(|id| is_gone(*id)).collect();
         stale.sort_unstable();
         stale

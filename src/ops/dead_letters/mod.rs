@@ -36,26 +36,25 @@
 //! Dead letters are redriven by partition and offset. A redriven record follows later records of its key that were not refused; its
 //! `outbox-position` still gives its original position.
 
-pub mod dead_letter_reader;
-pub mod dead_letter;
-pub mod registry;
-pub mod marks;
-pub mod selection;
-pub mod resolve;
-pub mod listing;
+pub(crate) mod dead_letter_reader;
+pub(crate) mod dead_letter;
+pub(crate) mod registry;
+pub(crate) mod marks;
+pub(crate) mod selection;
+pub(crate) mod resolve;
+pub(crate) mod listing;
 mod writing;
-pub mod outcome;
-pub mod redrive;
-pub mod discard;
+pub(crate) mod outcome;
+pub(crate) mod redrive;
+pub(crate) mod discard;
 mod error;
 
-pub use dead_letter::{DeadLetter, DeadLetterId};
-pub use dead_letter_reader::{DeadLetterReadError, DeadLetterReader};
-pub use discard::{DiscardOutcome, Discarding};
-pub use error::RedriveError;
-pub use listing::{Listing, Summary};
-pub use marks::Mark;
-pub use outcome::RedriveOutcome;
-pub use redrive::Redriving;
-pub use selection::{DeadLetterSelection, Others};
-pub use writing::MarkTarget;
+pub(crate) use dead_letter::{DeadLetter, DeadLetterId};
+pub(crate) use dead_letter_reader::{DeadLetterReadError, DeadLetterReader};
+pub(crate) use discard::{DiscardOutcome, Discarding};
+pub(crate) use listing::{Listing, Summary};
+pub(crate) use marks::Mark;
+pub(crate) use outcome::RedriveOutcome;
+pub(crate) use redrive::Redriving;
+pub(crate) use selection::{DeadLetterSelection, Others};
+pub(crate) use writing::MarkTarget;

@@ -11,7 +11,7 @@ const LISTED: usize = 1_000;
 
 /// The result of a redrive.
 #[derive(Debug, Default)]
-pub struct RedriveOutcome {
+pub(crate) struct RedriveOutcome {
     /// How many were redriven, or would be in a dry run.
     pub redriven: u64,
     /// The first of them; bounded.
@@ -32,7 +32,7 @@ pub struct RedriveOutcome {
 
 /// A redriven dead letter.
 #[derive(Clone, Debug)]
-pub struct Redriven {
+pub(crate) struct Redriven {
     /// Its id.
     pub dead_letter: DeadLetterId,
     /// The event's id.
@@ -45,7 +45,7 @@ pub struct Redriven {
 
 /// A dead letter that was not redriven.
 #[derive(Clone, Debug)]
-pub struct Remaining {
+pub(crate) struct Remaining {
     /// Its id.
     pub dead_letter: DeadLetterId,
     /// The event's id.

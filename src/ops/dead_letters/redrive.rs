@@ -21,7 +21,7 @@ const BATCH_DEAD_LETTERS: usize = 250;
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
 
 /// Input of [`redrive`].
-pub struct Redriving {
+pub(crate) struct Redriving {
     /// Where to.
     pub target: MarkTarget,
     /// The topics that records may go to.
@@ -60,7 +60,7 @@ struct Run {
 ///
 /// # Errors
 /// [`RedriveError`].
-pub async fn redrive(
+pub(crate) async fn redrive(
     setup: Redriving,
     selection: DeadLetterSelection,
     progress: impl Fn(u64, u64) + Send + 'static,

@@ -13,7 +13,7 @@ const NAME_BYTES: usize = 1_024;
 
 /// Schema versions by name.
 #[derive(Debug)]
-pub struct ContractRegistry {
+pub(crate) struct ContractRegistry {
     connection: Session,
     schema_base: String,
     versions: HashMap<String, Vec<RedriveVersion>>,
@@ -22,7 +22,7 @@ pub struct ContractRegistry {
 impl ContractRegistry {
     /// A registry that queries this session. `schema_base` is the prefix of schema version URIs.
     #[must_use]
-    pub fn new(connection: Session, schema_base: String) -> Self {
+    pub(crate) fn new(connection: Session, schema_base: String) -> Self {
         Self { connection, schema_base, versions: HashMap::new() }
     }
 
@@ -30,7 +30,7 @@ impl ContractRegistry {
     ///
     /// # Errors
     /// [`RegistryError`].
-    pub async fn versions(&mut self, name: &str) -> Result<&[RedriveVersion], RegistryError> {
+    pub(crate) async fn versions(&mut self, name: &str) -> Result<&[RedriveVersion], RegistryError> {
         // Postgres text can't contain a zero byte.
         if name.len() > NAME_BYTES || name.contains('\0') {
             return Ok(&[]);

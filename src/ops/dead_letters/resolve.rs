@@ -20,7 +20,7 @@ use super::dead_letter::{DeadLetter, NamedSchema, Style};
 
 /// The parts of a registered schema version that redriving needs.
 #[derive(Debug)]
-pub struct RedriveVersion {
+pub(crate) struct RedriveVersion {
     name: String,
     version: String,
     /// The `ce_dataschema` header.
@@ -36,7 +36,7 @@ pub struct RedriveVersion {
 impl RedriveVersion {
     /// `None` if the relay could not use this registration either; it counts as unknown. `schema_base` is the prefix of its URI.
     #[must_use]
-    pub fn new(registered: &Registered, schema_base: &str) -> Option<Self> {
+    pub(crate) fn new(registered: &Registered, schema_base: &str) -> Option<Self> {
         let settings = registered.topic_config.as_ref().map(|config| topic_settings(&config.to_string()));
         let format = Format::from_column(&registered.format)?;
         let schema = registered.schema.as_ref().filter(|_| format == Format::Json);
@@ -60,7 +60,7 @@ impl RedriveVersion {
 
 /// The record to publish for a dead letter.
 #[derive(Debug)]
-pub struct Resolved {
+pub(crate) struct Resolved {
     /// The record, without the header that says it was redriven.
     pub record: OwnedRecord,
     /// Settings for creating its topic if it is missing.
@@ -71,7 +71,7 @@ pub struct Resolved {
 
 /// Why a dead letter can't be redriven.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NotRedriven {
+pub(crate) enum NotRedriven {
     /// It would be refused again.
     Refused(Refusal),
     /// No relay wrote it, or not in this form.
@@ -86,7 +86,7 @@ pub enum NotRedriven {
 impl NotRedriven {
     /// The reason as a code: a refusal code, `not_a_dead_letter` or `value_omitted`.
     #[must_use]
-    pub const fn code(&self) -> &'static str {
+    pub(crate) const fn code(&self) -> &'static str {
         match self {
             Self::Refused(refusal) => refusal.code.as_str(),
             Self::NotADeadLetter(_) => "not_a_dead_letter",
@@ -96,7 +96,7 @@ impl NotRedriven {
 
     /// The reason in words.
     #[must_use]
-    pub fn detail(&self) -> String {
+    pub(crate) fn detail(&self) -> String {
         match self {
             Self::Refused(refusal) => refusal.detail.clone(),
             Self::NotADeadLetter(what) => (*what).to_owned(),
@@ -115,7 +115,7 @@ impl NotRedriven {
 ///
 /// # Errors
 /// Why it can't be redriven.
-pub fn resolve(
+pub(crate) fn resolve(
     dead_letter: &DeadLetter,
     destinations: &Destinations,
     versions: &[RedriveVersion],

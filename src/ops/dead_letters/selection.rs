@@ -8,7 +8,7 @@ use crate::sink::Span;
 
 /// Criteria that a dead letter must all match.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct DeadLetterSelection {
+pub(crate) struct DeadLetterSelection {
     /// These ids; empty: any.
     pub ids: BTreeSet<DeadLetterId>,
     /// The relay that wrote it; `None`: any. A record that no relay wrote matches every relay.
@@ -29,7 +29,7 @@ const NAME_CHARS: usize = 128;
 
 /// Dead letters that match except for their relay.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Others {
+pub(crate) struct Others {
     /// How many.
     pub dead_letters: u64,
     /// How many, by relay.
@@ -52,14 +52,14 @@ impl Others {
 impl DeadLetterSelection {
     /// The relay that wrote this, if it is not the selected one.
     #[must_use]
-    pub fn other_relay<'a>(&self, dead_letter: &'a DeadLetter) -> Option<&'a str> {
+    pub(crate) fn other_relay<'a>(&self, dead_letter: &'a DeadLetter) -> Option<&'a str> {
         let wanted = self.relay.as_deref()?;
         dead_letter.relay().filter(|relay| *relay != wanted)
     }
 
     /// Whether a dead letter matches, regardless of its relay.
     #[must_use]
-    pub fn takes(&self, dead_letter: &DeadLetter) -> bool {
+    pub(crate) fn takes(&self, dead_letter: &DeadLetter) -> bool {
         let is_contract = |wanted: &String| {
             let named = dead_letter.contract();
             named
@@ -75,7 +75,7 @@ impl DeadLetterSelection {
 
     /// The offsets of a partition that need to be read.
     #[must_use]
-    pub fn narrow(&self, span: Span) -> Span {
+    pub(crate) fn narrow(&self, span: Span) -> Span {
         if self.ids.is_empty() {
             return span;
         }

@@ -23,7 +23,7 @@ use crate::sink::{BatchError, BatchOutcome, BatchWriter, ProducerOptions, Span, 
 const AHEAD: usize = 16;
 
 /// A dead-letter topic whose dead letters are marked.
-pub struct MarkTarget {
+pub(crate) struct MarkTarget {
     /// How to reach Kafka.
     pub options: ProducerOptions,
     /// Describes and creates topics.

@@ -17,7 +17,7 @@ use crate::telemetry::RelayStatus;
 const ANSWER: Duration = Duration::from_secs(2);
 
 /// Runs the check; `None` if the relay shall not listen.
-pub async fn ask(config: &Config) -> Option<Finding> {
+pub(crate) async fn ask(config: &Config) -> Option<Finding> {
     let address = config.http.listen?;
     Some(match TcpListener::bind(address).await {
         Ok(_) => ok("http", format!("{address} can be listened on")),

@@ -33,7 +33,7 @@ const ANSWER: Duration = Duration::from_secs(10);
 type Admin = AdminClient<DefaultClientContext>;
 
 /// Runs all checks. `wanted` are the topics of registered schema versions; `begun` is how a start would begin.
-pub async fn ask(config: &Config, wanted: Wanted, begun: Option<Begun>) -> Vec<Finding> {
+pub(crate) async fn ask(config: &Config, wanted: Wanted, begun: Option<Begun>) -> Vec<Finding> {
     let servers = config.kafka.bootstrap_servers.clone();
     let dead_letters = config.relay.dead_letter_topic.as_str().to_owned();
     let mut findings = match reach(config).await {

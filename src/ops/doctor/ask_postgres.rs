@@ -26,10 +26,10 @@ const TOPICS: usize = 1_000;
 /// What is noted about the slot, and the stored position among it.
 type NotedPosition = Option<(NotedState, Option<Lsn>)>;
 /// Topics of registered schema versions, each with its settings.
-pub type Wanted = BTreeMap<String, TopicSettings>;
+pub(crate) type Wanted = BTreeMap<String, TopicSettings>;
 
 /// Runs all checks; returns also the topics of registered schema versions, and how a start would begin unless a relay runs.
-pub async fn ask(config: &Config) -> (Vec<Finding>, Wanted, Option<Begun>) {
+pub(crate) async fn ask(config: &Config) -> (Vec<Finding>, Wanted, Option<Begun>) {
     let config = config.clone();
     tokio::task::spawn_blocking(move || {
         let mut asking = Asking { findings: Vec::new(), wanted: Wanted::new(), begun: None };

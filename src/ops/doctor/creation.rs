@@ -7,7 +7,7 @@ use crate::relay::boundary::TopicSettings;
 
 /// What a topic is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Use {
+pub(crate) enum Use {
     /// Events of schema versions.
     Events,
     /// Dead letters.
@@ -28,7 +28,7 @@ impl Use {
 
 /// Whether a missing topic can be created.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Creation {
+pub(crate) enum Creation {
     /// Kafka validated the request.
     Allowed,
     /// `create_topics` is false.

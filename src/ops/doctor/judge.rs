@@ -17,7 +17,7 @@ const DAYS_AHEAD: i64 = 1;
 
 /// `server_version_num`.
 #[must_use]
-pub fn version(number: u32) -> Finding {
+pub(crate) fn version(number: u32) -> Finding {
     let shown = format!("{}.{}", number / 10_000, number % 10_000);
     match number / 10_000 {
         ..14 => failure("version", SourceError::ServerTooOld(shown).to_string()),
@@ -31,7 +31,7 @@ pub fn version(number: u32) -> Finding {
 
 /// Replication slots in use, their limit, and whether ours is one of them.
 #[must_use]
-pub fn slots(used: u32, limit: u32, has_ours: bool) -> Finding {
+pub(crate) fn slots(used: u32, limit: u32, has_ours: bool) -> Finding {
     match used >= limit && !has_ours {
         true => failure("replication_slots", SourceError::SlotsUsedUp { limit }.to_string()),
         false => ok("replication_slots", format!("{used} of {limit} in use")),
@@ -40,7 +40,7 @@ pub fn slots(used: u32, limit: u32, has_ours: bool) -> Finding {
 
 /// Walsenders in use, their limit, and whether our relay is one of them.
 #[must_use]
-pub fn senders(used: u32, limit: u32, has_ours: bool) -> Finding {
+pub(crate) fn senders(used: u32, limit: u32, has_ours: bool) -> Finding {
     match used >= limit && !has_ours {
         true => failure("wal_senders", SourceError::SendersUsedUp { limit }.to_string()),
         false => ok("wal_senders", format!("{used} of {limit} in use")),
@@ -49,7 +49,7 @@ pub fn senders(used: u32, limit: u32, has_ours: bool) -> Finding {
 
 /// `max_slot_wal_keep_size` in mebibytes, -1 for no limit.
 #[must_use]
-pub fn keep_size(mebibytes: i64) -> Finding {
+pub(crate) fn keep_size(mebibytes: i64) -> Finding {
     let check = "max_slot_wal_keep_size";
     if mebibytes < 0 {
         return warning(
@@ -71,7 +71,7 @@ pub fn keep_size(mebibytes: i64) -> Finding {
 
 /// `idle_replication_slot_timeout` in seconds (PostgreSQL 18 and newer).
 #[must_use]
-pub fn idle_timeout(seconds: i64) -> Finding {
+pub(crate) fn idle_timeout(seconds: i64) -> Finding {
     match seconds {
         ..=0 => ok("idle_slot_timeout", "none"),
         _ => warning(
@@ -85,20 +85,20 @@ pub fn idle_timeout(seconds: i64) -> Finding {
 
 /// Whether a query failed for missing privileges.
 #[must_use]
-pub fn is_denied(error: &SourceError) -> bool {
+pub(crate) fn is_denied(error: &SourceError) -> bool {
     matches!(error, SourceError::Postgres(error) if error.sqlstate() == Some(sqlstate::INSUFFICIENT_PRIVILEGE))
 }
 
 /// Whether a finding says that privileges or migrations are missing.
 #[must_use]
-pub fn lacks_rights(findings: &[Finding]) -> bool {
+pub(crate) fn lacks_rights(findings: &[Finding]) -> bool {
     let is_one = |found: &Finding| ["migrations", "rights"].contains(&found.check);
     findings.iter().any(|found| found.verdict == Severity::Failure && is_one(found))
 }
 
 /// Compares the applied migrations with those of this walpost, as a start does.
 #[must_use]
-pub fn migrations(applied: &AppliedSteps, known: &[MigrationStep]) -> Finding {
+pub(crate) fn migrations(applied: &AppliedSteps, known: &[MigrationStep]) -> Finding {
     let check = "migrations";
     match compare(applied, known) {
         Err(gap) => failure(check, gap.to_string()),
@@ -114,7 +114,7 @@ pub fn migrations(applied: &AppliedSteps, known: &[MigrationStep]) -> Finding {
 
 /// Days ahead for which outbox.event has partitions.
 #[must_use]
-pub fn partitions(days_ahead: i64) -> Finding {
+pub(crate) fn partitions(days_ahead: i64) -> Finding {
     match days_ahead >= DAYS_AHEAD {
         true => ok("partitions", format!("exist for {days_ahead} days ahead")),
         false => warning(
@@ -126,7 +126,7 @@ pub fn partitions(days_ahead: i64) -> Finding {
 
 /// Whether a publication publishes more than inserts.
 #[must_use]
-pub fn replica_identity(publication: &str, publishes_changes: bool) -> Finding {
+pub(crate) fn replica_identity(publication: &str, publishes_changes: bool) -> Finding {
     match publishes_changes {
         false => ok("replica_identity", "not needed: the publication has inserts only"),
         true => warning(
@@ -141,7 +141,7 @@ pub fn replica_identity(publication: &str, publishes_changes: bool) -> Finding {
 
 /// Roles that can read `outbox.secret` and should not.
 #[must_use]
-pub fn secret_readers(readers: &str) -> Finding {
+pub(crate) fn secret_readers(readers: &str) -> Finding {
     warning(
         "secrets",
         format!(
@@ -152,7 +152,7 @@ pub fn secret_readers(readers: &str) -> Finding {
 
 /// Row-level security policies that hide rows from this role.
 #[must_use]
-pub fn row_security(role: &str, hidden: &[String], has_slot: bool) -> Finding {
+pub(crate) fn row_security(role: &str, hidden: &[String], has_slot: bool) -> Finding {
     if hidden.is_empty() {
         return ok("row_security", "no policies hide rows from this role");
     }
@@ -175,7 +175,7 @@ pub fn row_security(role: &str, hidden: &[String], has_slot: bool) -> Finding {
 
 /// An outbox table without a created_at column, and the column it is ordered by instead.
 #[must_use]
-pub fn order(table: &TableName, stand_in: &str) -> Finding {
+pub(crate) fn order(table: &TableName, stand_in: &str) -> Finding {
     let what = format!(
         "table {table} has no created_at column, so the first start reads its rows in the order of {stand_in}: if it has such a column, name it in [[outbox]] columns"
     );
@@ -184,7 +184,7 @@ pub fn order(table: &TableName, stand_in: &str) -> Finding {
 
 /// A published table that the configuration does not name.
 #[must_use]
-pub fn stray_outbox(publication: &str, table: &TableName) -> Finding {
+pub(crate) fn stray_outbox(publication: &str, table: &TableName) -> Finding {
     let what = format!(
         "{publication} has table {table}, but no [[outbox]] names it, so its events are ignored: add an [[outbox]] for it, or run `alter publication {} drop table {table}`",
         quote_identifier(publication)
@@ -194,7 +194,7 @@ pub fn stray_outbox(publication: &str, table: &TableName) -> Finding {
 
 /// A partition whose rows are not streamed, and which takes no more.
 #[must_use]
-pub fn archived(table: &TableName, part: &TableName) -> Finding {
+pub(crate) fn archived(table: &TableName, part: &TableName) -> Finding {
     let what = format!(
         "partition {part} of {table} is not streamed: it is unlogged or foreign, and takes no rows; the first start publishes its existing rows; detach it before that if they are already published"
     );
@@ -203,7 +203,7 @@ pub fn archived(table: &TableName, part: &TableName) -> Finding {
 
 /// The end of the WAL, and whether the slot advances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SlotPace {
+pub(crate) struct SlotPace {
     /// The end of the WAL.
     pub end: Lsn,
     /// Whether the slot advanced while watched, or was at the end.
@@ -217,7 +217,7 @@ fn finish(prepared: &str) -> String {
 
 /// A slot that does not exist, with the prepared transactions of the cluster.
 #[must_use]
-pub fn slot_missing(name: &str, prepared: Option<&str>) -> Finding {
+pub(crate) fn slot_missing(name: &str, prepared: Option<&str>) -> Finding {
     match prepared {
         None => ok("slot", format!("{name} does not exist yet: the first start creates it")),
         Some(prepared) => warning(
@@ -229,7 +229,7 @@ pub fn slot_missing(name: &str, prepared: Option<&str>) -> Finding {
 
 /// A slot that another session is creating, with the prepared transactions of the cluster.
 #[must_use]
-pub fn slot_in_creation(name: &str, pid: Option<i32>, prepared: Option<&str>) -> Finding {
+pub(crate) fn slot_in_creation(name: &str, pid: Option<i32>, prepared: Option<&str>) -> Finding {
     let pid = pid.map(|pid| format!(" (process {pid})")).unwrap_or_default();
     let waits_for = match prepared {
         None => "the transactions that were open when it began".to_owned(),
@@ -240,7 +240,7 @@ pub fn slot_in_creation(name: &str, pid: Option<i32>, prepared: Option<&str>) ->
 
 /// The slot, if it exists and can be streamed from.
 #[must_use]
-pub fn slot(name: &str, found: &SlotState, user: Option<&str>, pace: SlotPace, version: u32) -> Vec<Finding> {
+pub(crate) fn slot(name: &str, found: &SlotState, user: Option<&str>, pace: SlotPace, version: u32) -> Vec<Finding> {
     let behind = found.confirmed_flush.map_or(0, |confirmed| pace.end.0.saturating_sub(confirmed.0));
     let kept = found.restart_lsn.map_or(0, |restart| pace.end.0.saturating_sub(restart.0));
     let held = match (found.active_pid, user) {

@@ -13,23 +13,23 @@
 //! would fence a running relay; and what shows only in the WAL that the slot has yet to send, such as rows from a time without a
 //! publication.
 
-pub mod ask_postgres;
+pub(crate) mod ask_postgres;
 mod ask_stream;
 mod slot_facts;
 mod clock;
 mod secrets;
-pub mod ask_kafka;
-pub mod ask_http;
-pub mod judge;
-pub mod topics;
-pub mod creation;
-pub mod report;
+pub(crate) mod ask_kafka;
+pub(crate) mod ask_http;
+pub(crate) mod judge;
+pub(crate) mod topics;
+pub(crate) mod creation;
+pub(crate) mod report;
 
 use crate::config::Config;
 use report::DoctorReport;
 
 /// Runs all checks.
-pub async fn examine(config: &Config) -> DoctorReport {
+pub(crate) async fn examine(config: &Config) -> DoctorReport {
     let mut report = DoctorReport::default();
     let (in_postgres, wanted, begun) = ask_postgres::ask(config).await;
     report.findings.extend(in_postgres);

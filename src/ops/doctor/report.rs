@@ -7,7 +7,7 @@ use crate::terminal::is_command;
 /// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Severity {
+pub(crate) enum Severity {
     /// Nothing is wrong.
     Ok,
     /// The relay works, but something may go wrong later.
@@ -19,7 +19,7 @@ pub enum Severity {
 impl Severity {
     /// The word shown in reports.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
             Self::Warning => "warning",
@@ -30,7 +30,7 @@ impl Severity {
 
 /// The finding of one check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Finding {
+pub(crate) struct Finding {
     /// Its result.
     pub verdict: Severity,
     /// The check's name, such as `wal_level`.
@@ -41,19 +41,19 @@ pub struct Finding {
 
 /// A finding that nothing is wrong.
 #[must_use]
-pub fn ok(check: &'static str, what: impl Into<String>) -> Finding {
+pub(crate) fn ok(check: &'static str, what: impl Into<String>) -> Finding {
     Finding { verdict: Severity::Ok, check, what: one_line(what.into()) }
 }
 
 /// A finding that something may go wrong later.
 #[must_use]
-pub fn warning(check: &'static str, what: impl Into<String>) -> Finding {
+pub(crate) fn warning(check: &'static str, what: impl Into<String>) -> Finding {
     Finding { verdict: Severity::Warning, check, what: one_line(what.into()) }
 }
 
 /// A finding that the relay does not work.
 #[must_use]
-pub fn failure(check: &'static str, what: impl Into<String>) -> Finding {
+pub(crate) fn failure(check: &'static str, what: impl Into<String>) -> Finding {
     Finding { verdict: Severity::Failure, check, what: one_line(what.into()) }
 }
 
@@ -67,7 +67,7 @@ fn one_line(text: String) -> String {
 
 /// The findings of all checks.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct DoctorReport {
+pub(crate) struct DoctorReport {
     /// In the order of the checks.
     pub findings: Vec<Finding>,
 }
@@ -75,13 +75,13 @@ pub struct DoctorReport {
 impl DoctorReport {
     /// How many findings have this verdict.
     #[must_use]
-    pub fn count(&self, verdict: Severity) -> usize {
+    pub(crate) fn count(&self, verdict: Severity) -> usize {
         self.findings.iter().filter(|finding| finding.verdict == verdict).count()
     }
 
     /// One line per finding and a summary; `paint` colours the verdict.
     #[must_use]
-    pub fn text(&self, paint: impl Fn(Severity, &str) -> String) -> String {
+    pub(crate) fn text(&self, paint: impl Fn(Severity, &str) -> String) -> String {
         let width = self.findings.iter().map(|finding| finding.check.len()).max().unwrap_or(0);
         let mut text = String::new();
         for Finding { verdict, check, what } in &self.findings {

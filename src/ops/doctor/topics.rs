@@ -11,7 +11,7 @@ use crate::source::RECORD_BYTES;
 
 /// The compression codec, and which clients can't read it.
 #[must_use]
-pub fn compression(compression: Compression) -> Finding {
+pub(crate) fn compression(compression: Compression) -> Finding {
     let name = compression.as_str();
     match compression.is_read_by_kafkajs() {
         true => ok("compression", name),
@@ -35,7 +35,7 @@ impl Use {
 
 /// An operation on a topic that a client may be authorized for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Operation {
+pub(crate) enum Operation {
     /// Consume.
     Read,
     /// Produce.
@@ -47,7 +47,7 @@ pub enum Operation {
 impl Operation {
     /// By its number in Kafka's protocol (`AclOperation`); `None` for operations that a relay does not need.
     #[must_use]
-    pub const fn of(number: u32) -> Option<Self> {
+    pub(crate) const fn of(number: u32) -> Option<Self> {
         match number {
             3 => Some(Self::Read),
             4 => Some(Self::Write),
@@ -67,7 +67,7 @@ impl Operation {
 
 /// A topic as this client sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TopicState {
+pub(crate) enum TopicState {
     /// Kafka did not describe it; why.
     Unanswered(String),
     /// This client is not authorized to describe it.
@@ -83,7 +83,7 @@ pub enum TopicState {
 
 /// When a topic's records expire.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Retention {
+pub(crate) struct Retention {
     /// `retention.ms`; `None`: no limit.
     pub millis: Option<i64>,
     /// `retention.bytes` per partition; `None`: no limit.
@@ -92,7 +92,7 @@ pub struct Retention {
 
 /// An existing topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ExistingTopic {
+pub(crate) struct ExistingTopic {
     /// How many partitions.
     pub partitions: usize,
     /// How many of them have no leader.
@@ -113,7 +113,7 @@ pub struct ExistingTopic {
 
 /// A topic that a registered schema version names but to which the relay must not publish.
 #[must_use]
-pub fn forbidden(name: &str, why: Forbidden) -> Finding {
+pub(crate) fn forbidden(name: &str, why: Forbidden) -> Finding {
     let fix = match why {
         Forbidden::NotListed => {
             "add it to [relay] topics, or register a version with another topic and retire this one"
@@ -132,7 +132,7 @@ pub fn forbidden(name: &str, why: Forbidden) -> Finding {
 
 /// One topic.
 #[must_use]
-pub fn topic(name: &str, of: Use, state: &TopicState, servers: &str) -> Finding {
+pub(crate) fn topic(name: &str, of: Use, state: &TopicState, servers: &str) -> Finding {
     let check = of.check();
     let acl = |operation: &str| {
         format!(
@@ -229,7 +229,7 @@ fn duration(millis: i64) -> String {
 
 /// Compares the record size limits of event topics, the dead-letter topic and the client.
 #[must_use]
-pub fn message_size(
+pub(crate) fn message_size(
     events: &[(String, u64)],
     dead_letters: Option<u64>,
     client: Option<u64>,

@@ -8,7 +8,7 @@ use crate::source::{NotHeld, SourceError};
 
 /// A replay did not start.
 #[derive(Debug, thiserror::Error)]
-pub enum ReplayError {
+pub(crate) enum ReplayError {
     /// The bookmark or the time can't be resolved.
     #[error(transparent)]
     Bookmark(#[from] BookmarkError),

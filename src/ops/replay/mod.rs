@@ -23,10 +23,10 @@ use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
 
-pub use error::ReplayError;
-pub use plan::{ReplayPlan, plan};
-pub use progress::ReplayProgress;
-pub use report::{ReplayReport, SeenEvent};
+pub(crate) use error::ReplayError;
+pub(crate) use plan::{ReplayPlan, plan};
+pub(crate) use progress::ReplayProgress;
+pub(crate) use report::{ReplayReport, SeenEvent};
 
 use crate::config::Config;
 use crate::driver;
@@ -35,7 +35,7 @@ use crate::telemetry::{Identity, Telemetry};
 
 /// What to replay.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ReplayRequest {
+pub(crate) struct ReplayRequest {
     /// Where to start.
     pub origin: ReplayOrigin,
     /// The earliest commit time, unparsed.
@@ -58,7 +58,7 @@ pub struct ReplayRequest {
 
 /// Where a replay starts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum ReplayOrigin {
+pub(crate) enum ReplayOrigin {
     /// At a position.
     Position(Position),
     /// At a bookmark.
@@ -74,7 +74,7 @@ pub enum ReplayOrigin {
 ///
 /// # Errors
 /// [`ReplayError::Fault`] if it did not start. The report says how a started replay ended.
-pub async fn run(
+pub(crate) async fn run(
     config: &Config,
     plan: &ReplayPlan,
     progress: &ReplayProgress,

@@ -12,7 +12,7 @@ use crate::source::{Feed, Held, OutboxTable, Server, SourceError, held, holder, 
 
 /// A replay that can start.
 #[derive(Clone, Debug)]
-pub struct ReplayPlan {
+pub(crate) struct ReplayPlan {
     pub(crate) job: Job,
     /// The LSN of the last commit record to read.
     pub end: Lsn,
@@ -25,7 +25,7 @@ pub struct ReplayPlan {
 ///
 /// # Errors
 /// [`ReplayError`]; [`SourceError::NotHeld`] if no slot holds the position.
-pub fn plan(config: &Config, wanted: &ReplayRequest) -> Result<ReplayPlan, ReplayError> {
+pub(crate) fn plan(config: &Config, wanted: &ReplayRequest) -> Result<ReplayPlan, ReplayError> {
     // Every event would become a dead letter.
     if let Some(topic) = &wanted.topic
         && let Err(forbidden) = config.relay.destinations().check(topic)

@@ -18,7 +18,7 @@ const TICK: Duration = Duration::from_millis(200);
 
 /// Where progress is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ReplayProgress {
+pub(crate) enum ReplayProgress {
     /// On an updating line of stderr.
     Shown,
     /// Nowhere.
@@ -34,7 +34,7 @@ pub(super) struct Following {
 impl ReplayProgress {
     /// Progress that is shown if stderr is a terminal.
     #[must_use]
-    pub fn stderr() -> Self {
+    pub(crate) fn stderr() -> Self {
         if std::io::stderr().is_terminal() { Self::Shown } else { Self::Silent }
     }
 

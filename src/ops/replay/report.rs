@@ -16,7 +16,7 @@ const KEY_CHARS: usize = 100;
 
 /// The result of a replay.
 #[derive(Debug)]
-pub struct ReplayReport {
+pub(crate) struct ReplayReport {
     /// The replay's id, header `outbox-replay`.
     pub id: String,
     /// Whether it was a dry run, which publishes nothing.
@@ -55,7 +55,7 @@ pub struct ReplayReport {
 
 /// The parts of an event shown in a report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct SeenEvent {
+pub(crate) struct SeenEvent {
     /// Header `outbox-position`.
     pub position: String,
     /// Its commit time; for a row of a table, its created_at.
@@ -107,7 +107,7 @@ struct Json<'a> {
 impl ReplayReport {
     /// As one line of JSON; `go_on` is the command that resumes the replay.
     #[must_use]
-    pub fn json(&self, go_on: Option<&str>) -> String {
+    pub(crate) fn json(&self, go_on: Option<&str>) -> String {
         let json = Json {
             replay: &self.id,
             dry_run: self.is_dry_run,
@@ -128,7 +128,7 @@ impl ReplayReport {
 
     /// As text for people.
     #[must_use]
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let did = if self.is_dry_run { "would publish" } else { "published" };
         let whence = match &self.held_by {
             Some(held) => format!("from {} to {}, from a copy of slot {}", self.from, self.to, held.slot),

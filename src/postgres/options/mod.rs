@@ -13,11 +13,11 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use methods::{Method, Methods};
+pub(crate) use methods::{Method, Methods};
 pub use settings::OptionsError;
 
 /// How long an attempt to connect may take when nothing else is said. libpq would wait for ever.
-pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Everything that is needed to open a connection. Its `Debug` form shows no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -43,7 +43,7 @@ impl std::fmt::Display for NotHeld {
 ///
 /// # Errors
 /// [`NotHeld`].
-pub fn holder(held: &[Held], wanted: Lsn) -> Result<&Held, NotHeld> {
+pub(crate) fn holder(held: &[Held], wanted: Lsn) -> Result<&Held, NotHeld> {
     let holders = held.iter().rev().find(|held| held.from <= wanted);
     holders.ok_or_else(|| NotHeld { wanted, oldest: held.first().cloned() })
 }

@@ -26,7 +26,7 @@ pub(crate) const SENT_AS: &str = "case when p.prolang = 12 then case p.prosrc \
 ///
 /// # Errors
 /// Those of the connection.
-pub fn look_up_type(connect: &ConnectOptions, oid: u32) -> Result<Option<ColumnType>, SourceError> {
+pub(crate) fn look_up_type(connect: &ConnectOptions, oid: u32) -> Result<Option<ColumnType>, SourceError> {
     let question = "a type";
     let mut control = Connection::open(connect)?;
     let sql = format!(

@@ -181,7 +181,7 @@ pub(crate) fn has_commit_times(control: &mut Connection) -> Result<bool, SourceE
 ///
 /// # Errors
 /// [`SourceError::Layout`], and those of the connection.
-pub fn check_layout(
+pub(crate) fn check_layout(
     control: &mut Connection,
     publication: &str,
     table: &OutboxTable,
@@ -194,7 +194,7 @@ pub fn check_layout(
 ///
 /// # Errors
 /// Those of the connection.
-pub fn order_without_time(
+pub(crate) fn order_without_time(
     control: &mut Connection,
     publication: &str,
     table: &OutboxTable,

@@ -68,7 +68,7 @@ select json_build_object(
 
 /// How an outbox table is streamed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct StreamedTable {
+pub(crate) struct StreamedTable {
     /// Names of the catalog's entries by which the table is published: taking it out and putting it back makes new ones.
     pub entries: String,
     /// Partitions whose rows are not streamed, and which take no more.
@@ -80,7 +80,7 @@ pub struct StreamedTable {
 ///
 /// # Errors
 /// [`SourceError`], for which [`SourceError::is_publication_mismatch`] is true, and those of the connection.
-pub fn check_publication(
+pub(crate) fn check_publication(
     control: &mut Connection,
     publication: &str,
     table: &OutboxTable,

@@ -94,7 +94,7 @@ impl Server {
 
 /// The system that a replication connection is on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct System {
+pub(crate) struct System {
     /// The cluster's system identifier.
     pub identifier: String,
     /// The timeline.

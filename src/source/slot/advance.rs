@@ -22,7 +22,7 @@ use crate::source::state::relay_state;
 /// [`SourceError`]: the slot is unchanged. [`SourceError::SlotHeld`] if another relay has taken over,
 /// [`SourceError::TimelineChanged`] or [`SourceError::SystemChanged`] if the LSN may mean something else on this
 /// server.
-pub async fn confirm_without_stream(
+pub(crate) async fn confirm_without_stream(
     options: &SourceOptions,
     lease: &Arc<Lease>,
     lsn: Lsn,

@@ -15,7 +15,7 @@ const NAME_BYTES: usize = 63;
 
 /// A slot as in the catalog.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SlotState {
+pub(crate) struct SlotState {
     /// The output plugin; `None` for a physical slot.
     pub plugin: Option<String>,
     /// The database; `None` for a physical slot.
@@ -44,7 +44,7 @@ impl SlotState {
     /// # Errors
     /// [`SourceError::SlotPhysical`], [`SourceError::SlotPlugin`], [`SourceError::SlotDatabase`],
     /// [`SourceError::SlotTwoPhase`], [`SourceError::SlotLost`], [`SourceError::SlotHeld`] while it is being created.
-    pub fn check(&self, slot: &str, database: &str) -> Result<Lsn, SourceError> {
+    pub(crate) fn check(&self, slot: &str, database: &str) -> Result<Lsn, SourceError> {
         let slot = slot.to_owned();
         match (self.plugin.as_deref(), self.database.as_deref()) {
             (None, _) | (_, None) => return Err(SourceError::SlotPhysical { slot }),
@@ -71,7 +71,7 @@ impl SlotState {
     /// Whether a session is creating it, which can take as long as transactions are open: it has no position yet, and
     /// none is lost.
     #[must_use]
-    pub fn is_being_created(&self) -> bool {
+    pub(crate) fn is_being_created(&self) -> bool {
         let is_lost = self.wal_status.as_deref() == Some("lost") || self.invalidation.is_some();
         self.plugin.is_some() && self.active_pid.is_some() && self.confirmed_flush.is_none() && !is_lost
     }
@@ -95,7 +95,11 @@ impl SlotState {
 ///
 /// # Errors
 /// Those of the connection.
-pub fn inspect_slot(control: &mut Connection, version: u32, slot: &str) -> Result<Option<SlotState>, SourceError> {
+pub(crate) fn inspect_slot(
+    control: &mut Connection,
+    version: u32,
+    slot: &str,
+) -> Result<Option<SlotState>, SourceError> {
     let newer = match version {
         FAILOVER_VERSION.. => "failover, invalidation_reason",
         160_000.. => "false, case when conflicting then 'conflict with recovery' end",
@@ -124,7 +128,7 @@ pub fn inspect_slot(control: &mut Connection, version: u32, slot: &str) -> Resul
 ///
 /// # Errors
 /// [`SourceError::SlotName`].
-pub fn check_slot_name(slot: &str) -> Result<(), SourceError> {
+pub(crate) fn check_slot_name(slot: &str) -> Result<(), SourceError> {
     let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
     if (1..=NAME_BYTES).contains(&slot.len()) && slot.bytes().all(fits) {
         Ok(())
@@ -135,7 +139,7 @@ pub fn check_slot_name(slot: &str) -> Result<(), SourceError> {
 
 /// A newly created slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CreatedSlot {
+pub(crate) struct CreatedSlot {
     /// Transactions whose commit record starts at or after this are streamed; the snapshot sees all others.
     pub consistent_point: Lsn,
     /// The snapshot, which lives until the next command on the replication connection.
@@ -149,7 +153,7 @@ pub struct CreatedSlot {
 /// # Errors
 /// [`SourceError::SlotsUsedUp`], [`SourceError::SlotHeld`] if the slot was created meanwhile, and those of the
 /// connections.
-pub fn create_slot(
+pub(crate) fn create_slot(
     replication: &mut Connection,
     control: &mut Connection,
     version: u32,
@@ -193,7 +197,7 @@ pub(crate) fn prepared_transactions(control: &mut Connection) -> Result<Option<S
 ///
 /// # Errors
 /// Those of the connection.
-pub fn drop_slot(control: &mut Connection, slot: &str) -> Result<(), SourceError> {
+pub(crate) fn drop_slot(control: &mut Connection, slot: &str) -> Result<(), SourceError> {
     control.query("select pg_drop_replication_slot($1)", &[Some(slot)])?;
     Ok(())
 }

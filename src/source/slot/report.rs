@@ -13,7 +13,7 @@ use crate::source::state::relay_state;
 
 /// A slot and what its relay has noted, according to the database.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct SlotReport {
+pub(crate) struct SlotReport {
     /// The slot's name.
     pub slot: String,
     /// The database.
@@ -28,7 +28,7 @@ pub struct SlotReport {
 
 /// An existing slot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct SlotStanding {
+pub(crate) struct SlotStanding {
     /// Everything before this is confirmed.
     pub confirmed_flush_lsn: Option<String>,
     /// WAL between it and the server's end, in bytes.
@@ -51,7 +51,7 @@ pub struct SlotStanding {
 
 /// What the relay has noted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct NotedReport {
+pub(crate) struct NotedReport {
     /// Whether the initial backfill is still to be published.
     pub backfill_pending: bool,
     /// Everything committed before this LSN is in Kafka.
@@ -66,7 +66,7 @@ pub struct NotedReport {
 ///
 /// # Errors
 /// [`SourceError`]: the server can't be reached, or schema outbox is missing.
-pub async fn report(options: &SourceOptions) -> Result<SlotReport, SourceError> {
+pub(crate) async fn report(options: &SourceOptions) -> Result<SlotReport, SourceError> {
     let options = options.clone();
     detached(move |_| {
         let (mut control, server) = Server::open_any(&options.connect)?;

@@ -17,7 +17,7 @@ use crate::source::state::relay_state::{self, RelayState};
 
 /// Which rows are published again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
+pub(crate) enum Scope {
     /// Those that may never have been published, according to the notes.
     Unpublished,
     /// All that the outbox tables have.
@@ -26,7 +26,7 @@ pub enum Scope {
 
 /// A slot that the relay recreates at its next start.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Recreated {
+pub(crate) struct Recreated {
     /// Where the old one was; `None` if there was none.
     pub dropped_at: Option<Lsn>,
     /// What is published again.
@@ -38,7 +38,7 @@ pub struct Recreated {
 ///
 /// # Errors
 /// [`SourceError`]; [`SourceError::SlotHeld`] while a relay holds it. Nothing is changed then.
-pub async fn recreate(options: &SourceOptions, scope: Scope) -> Result<Recreated, SourceError> {
+pub(crate) async fn recreate(options: &SourceOptions, scope: Scope) -> Result<Recreated, SourceError> {
     let (options, lease) = decide(options);
     detached(move |_| {
         let mut admin = SlotAdmin::open(&options, &lease)?;
@@ -70,7 +70,7 @@ pub async fn recreate(options: &SourceOptions, scope: Scope) -> Result<Recreated
 }
 
 /// A slot about to be adopted where it is, whatever was skipped. No relay holds it meanwhile.
-pub struct Adoption {
+pub(crate) struct Adoption {
     admin: SlotAdmin,
     slot: String,
     /// Held until the end.
@@ -83,7 +83,7 @@ impl Adoption {
     /// # Errors
     /// [`SourceError`]; [`SourceError::SlotHeld`] while a relay holds it, [`SourceError::SlotMissing`] if there is
     /// none.
-    pub async fn begin(options: &SourceOptions) -> Result<Self, SourceError> {
+    pub(crate) async fn begin(options: &SourceOptions) -> Result<Self, SourceError> {
         let (options, lease) = decide(options);
         detached(move |_| {
             let mut adoption = Self { admin: SlotAdmin::open(&options, &lease)?, slot: options.slot, lease };
@@ -95,7 +95,7 @@ impl Adoption {
 
     /// The cluster's system identifier.
     #[must_use]
-    pub fn system_identifier(&self) -> &str {
+    pub(crate) fn system_identifier(&self) -> &str {
         &self.admin.system.identifier
     }
 
@@ -104,7 +104,7 @@ impl Adoption {
     ///
     /// # Errors
     /// As [`Adoption::begin`].
-    pub async fn finish(mut self, forgets: bool) -> Result<Lsn, SourceError> {
+    pub(crate) async fn finish(mut self, forgets: bool) -> Result<Lsn, SourceError> {
         detached(move |_| {
             // The steps in between may have taken longer than the server waits for a silent session.
             self.lease.take()?;

@@ -16,7 +16,7 @@ use crate::source::server::answer::first;
 ///
 /// # Errors
 /// Those of the connection.
-pub fn held(connection: &mut Connection) -> Result<Vec<Held>, SourceError> {
+pub(crate) fn held(connection: &mut Connection) -> Result<Vec<Held>, SourceError> {
     let rows = connection.simple_query(
         "select slot_name, confirmed_flush_lsn from pg_replication_slots \
          where plugin = 'pgoutput' and database = current_database() and not temporary \
@@ -33,7 +33,7 @@ pub fn held(connection: &mut Connection) -> Result<Vec<Held>, SourceError> {
 ///
 /// # Errors
 /// [`SourceError::NotHeld`], [`SourceError::SlotsUsedUp`], and those of the connections.
-pub fn copy_holder(
+pub(crate) fn copy_holder(
     control: &mut Connection,
     mut session: Option<&mut Connection>,
     wanted: Lsn,
@@ -75,7 +75,7 @@ fn is_about_the_holder(code: Option<&str>) -> bool {
 ///
 /// # Errors
 /// Those of the connection.
-pub fn advance(control: &mut Connection, slot: &str, wanted: Lsn) -> Result<Lsn, SourceError> {
+pub(crate) fn advance(control: &mut Connection, slot: &str, wanted: Lsn) -> Result<Lsn, SourceError> {
     let question = "the position of a slot";
     let target = wanted.to_string();
     let rows = control.query(

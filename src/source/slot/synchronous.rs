@@ -7,7 +7,11 @@ use crate::postgres::{Connection, Error};
 ///
 /// # Errors
 /// Those of the connection.
-pub fn waits_for_relay(control: &mut Connection, slot: &str, application: &str) -> Result<Option<String>, Error> {
+pub(crate) fn waits_for_relay(
+    control: &mut Connection,
+    slot: &str,
+    application: &str,
+) -> Result<Option<String>, Error> {
     let rows = control.query(
         "select current_setting('synchronous_standby_names'), r.sync_state from pg_replication_slots s \
          left join pg_stat_replication r on r.pid = s.active_pid \

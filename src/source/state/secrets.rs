@@ -31,7 +31,7 @@ pub(crate) fn read(control: &mut Connection, server: &Server, slot: &str) -> Res
 ///
 /// # Errors
 /// [`SourceError`].
-pub fn read_message_keys(connection: &mut Connection, slot: &str) -> Result<MessageKeys, SourceError> {
+pub(crate) fn read_message_keys(connection: &mut Connection, slot: &str) -> Result<MessageKeys, SourceError> {
     Ok(ask(connection, slot)?.secrets()?.messages)
 }
 

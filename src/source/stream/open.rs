@@ -75,7 +75,7 @@ pub async fn connect(
 ///
 /// # Errors
 /// As [`connect`]; [`SourceError::TimelineChanged`] and [`SourceError::SystemChanged`].
-pub async fn reconnect(
+pub(crate) async fn reconnect(
     options: &SourceOptions,
     lease: &Arc<Lease>,
     resume: Option<Resume>,

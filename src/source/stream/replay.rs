@@ -19,11 +19,11 @@ use crate::source::snapshot::backfill::{self, BackfillRows};
 use crate::source::state::secrets;
 
 /// The end of the synthetic transaction that contains all rows of the tables: before everything in the WAL.
-pub const TABLES_END: Lsn = Lsn(1);
+pub(crate) const TABLES_END: Lsn = Lsn(1);
 
 /// What a replay reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Feed {
+pub(crate) enum Feed {
     /// The WAL, from this position on.
     Wal(Lsn),
     /// The outbox tables.
@@ -35,7 +35,7 @@ pub enum Feed {
 ///
 /// # Errors
 /// [`SourceError`], as [`crate::source::connect`]; [`SourceError::NotHeld`].
-pub async fn connect_replay(
+pub(crate) async fn connect_replay(
     options: &SourceOptions,
     feed: Feed,
     resume: Option<Resume>,

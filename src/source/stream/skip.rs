@@ -48,7 +48,7 @@ use crate::source::state::secrets::{self, Secrets};
 
 /// An outbox table and the column that identifies its rows.
 #[derive(Clone, Debug)]
-pub struct ListedTable {
+pub(crate) struct ListedTable {
     /// The table.
     pub table: TableName,
     /// Its column with the event ids.
@@ -59,7 +59,7 @@ pub struct ListedTable {
 
 /// A transaction that Postgres can't send.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnsendableTransaction {
+pub(crate) struct UnsendableTransaction {
     /// The start of its commit record.
     pub commit: Lsn,
     /// When it committed.
@@ -81,7 +81,7 @@ pub struct UnsendableTransaction {
 
 /// The slot before a transaction is skipped: what a position in Kafka is judged by.
 #[derive(Clone, Debug)]
-pub struct SlotBefore {
+pub(crate) struct SlotBefore {
     /// What a stream would begin with.
     pub begun: Begun,
     /// What positions are signed and checked with.
@@ -89,7 +89,7 @@ pub struct SlotBefore {
 }
 
 /// A transaction about to be skipped. No relay holds the slot meanwhile.
-pub struct TransactionSkip {
+pub(crate) struct TransactionSkip {
     admin: SlotAdmin,
     slot: String,
     /// The slot as it was found.
@@ -105,7 +105,11 @@ impl TransactionSkip {
     ///
     /// # Errors
     /// [`SourceError::NotSkipped`]; [`SourceError::SlotHeld`] while a relay has the slot.
-    pub async fn begin(options: &SourceOptions, tables: Vec<ListedTable>, commit: Lsn) -> Result<Self, SourceError> {
+    pub(crate) async fn begin(
+        options: &SourceOptions,
+        tables: Vec<ListedTable>,
+        commit: Lsn,
+    ) -> Result<Self, SourceError> {
         let (options, lease) = decide(options);
         detached(move |_| {
             let mut admin = SlotAdmin::open(&options, &lease)?;
@@ -140,7 +144,7 @@ impl TransactionSkip {
     ///
     /// # Errors
     /// As [`TransactionSkip::begin`].
-    pub async fn finish(mut self, stored: Option<PositionProof>) -> Result<Lsn, SourceError> {
+    pub(crate) async fn finish(mut self, stored: Option<PositionProof>) -> Result<Lsn, SourceError> {
         detached(move |_| {
             self.lease.take()?;
             let past = Lsn(self.unsendable.commit.0 + 1);

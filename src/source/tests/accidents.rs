@@ -7,11 +7,12 @@ use super::{Outbox, connect, lease_of};
 use crate::postgres::Connection;
 use crate::postgres::scratch::{Scratch, eventually};
 use crate::relay::boundary::Lsn;
+use crate::relay::confirm::Resume;
 use crate::relay::decode::layout_error::LayoutError;
 use crate::relay::decode::outbox::Column;
 use crate::relay::decode::role::Role;
 use crate::relay::resume::LeaseAcquisition;
-use crate::source::{Lease, Resume, SourceError};
+use crate::source::{Lease, SourceError};
 
 /// Matches the error's variant, including its fields, and its one line.
 macro_rules! assert_error {

@@ -4,7 +4,8 @@ use super::decoded::read_payloads;
 use super::{Outbox, connect, lease_of};
 use crate::postgres::scratch::Scratch;
 use crate::relay::boundary::{Lsn, PositionProof};
-use crate::source::{Note, NoteLimit, Origin, Resume, SourceError, confirm_without_stream};
+use crate::relay::confirm::Resume;
+use crate::source::{Note, NoteLimit, Origin, SourceError, confirm_without_stream};
 
 #[tokio::test]
 async fn a_slot_is_advanced_without_a_stream_only_on_its_own_server() {

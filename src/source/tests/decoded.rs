@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::postgres::{Body, HEADER_BYTES, Head};
 use crate::relay::boundary::{Batch, Lsn};
-use crate::source::{SourceError, Stream, StreamEvent};
+use crate::source::stream::handle::Stream;
+use crate::source::{SourceError, StreamEvent};
 
 /// A message.
 #[derive(Clone, Debug, PartialEq, Eq)]

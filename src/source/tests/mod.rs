@@ -9,10 +9,11 @@ mod streaming;
 
 use std::sync::{Arc, Mutex};
 
-use super::{Lease, OutboxTable, Resume, Source, SourceError, SourceOptions};
+use super::{Lease, OutboxTable, Source, SourceError, SourceOptions};
 use crate::postgres::scratch::Scratch;
 use crate::postgres::{ConnectOptions, Connection};
 use crate::relay::boundary::Lsn;
+use crate::relay::confirm::Resume;
 use crate::relay::decode::outbox::{Column, Outbox as Configured, Routing, TemplatePart};
 use crate::relay::decode::role::Role;
 

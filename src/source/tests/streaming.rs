@@ -7,7 +7,8 @@ use super::{Outbox, connect, lease_of, options};
 use crate::postgres::Error;
 use crate::postgres::scratch::{Scratch, eventually};
 use crate::relay::boundary::{Lsn, PositionProof};
-use crate::source::{Note, NoteLimit, Resume, SourceError, inspect_slot};
+use crate::relay::confirm::Resume;
+use crate::source::{Note, NoteLimit, SourceError, inspect_slot};
 
 #[tokio::test]
 async fn backfilled_rows_come_once_and_streamed_ones_follow_in_the_same_format() {
