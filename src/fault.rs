@@ -90,7 +90,6 @@ pub(crate) enum Fault {
     /// The HTTP server can't listen.
     #[error("can't listen on {address}: {source}")]
     Listen {
-        /// The address.
         address: std::net::SocketAddr,
         /// Why.
         source: std::io::Error,

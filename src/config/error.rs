@@ -40,7 +40,6 @@ pub struct ConfigError {
     pub origin: ValueOrigin,
     /// What is wrong.
     pub what: String,
-    /// How to fix it.
     pub fix: String,
 }
 

@@ -34,7 +34,6 @@ impl SlotName {
         Err(Complaint::new(what, "write 1 to 63 of a-z, 0-9 and _"))
     }
 
-    /// The name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -60,7 +59,6 @@ impl TopicName {
         Err(Complaint::new(what, format!("use {ALLOWED}")))
     }
 
-    /// The name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -70,7 +68,6 @@ impl TopicName {
 /// A table by schema and name, unquoted as in the catalog.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct QualifiedName {
-    /// The schema.
     pub schema: String,
     /// The table.
     pub name: String,

@@ -110,13 +110,11 @@ pub struct RelayConfig {
 /// `relay.rewind`: how much WAL to retain for replays. At least one of the two is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rewind {
-    /// By age.
     pub age: Option<Duration>,
     /// By size, in bytes.
     pub bytes: Option<u64>,
 }
 
-/// The header styles.
 pub(super) const STYLES: [(&str, HeaderStyle); 3] =
     [("cloudevents", HeaderStyle::CloudEvents), ("plain", HeaderStyle::Plain), ("debezium", HeaderStyle::Debezium)];
 

@@ -30,14 +30,12 @@ pub(super) enum TreeValue {
     Moment,
     /// An array.
     List(Vec<TreeNode>),
-    /// A table.
     Table(Table),
     /// The text of a variable: a string, number or boolean, depending on its key.
     Variable(String),
 }
 
 impl TreeValue {
-    /// The value as a string.
     pub(super) fn as_text(&self) -> Result<&str, Complaint> {
         match self {
             Self::Text(text) | Self::Variable(text) if text.is_empty() => {
@@ -48,7 +46,6 @@ impl TreeValue {
         }
     }
 
-    /// The value as a boolean.
     pub(super) fn as_boolean(&self) -> Result<bool, Complaint> {
         match self {
             Self::Boolean(truth) => Ok(*truth),

@@ -27,7 +27,6 @@ pub(super) struct Lookup {
 
 /// Who answers requests about topics.
 pub(super) enum TopicSource {
-    /// Kafka.
     Kafka(Arc<Topics>),
     /// Nobody, because nothing is sent to Kafka: every topic exists and accepts everything.
     Nowhere,

@@ -31,7 +31,6 @@ pub(crate) struct Job {
     pub(crate) feed: Feed,
 }
 
-/// How a replay ended.
 #[derive(Debug)]
 pub(crate) struct ReplayEnd {
     pub(crate) replayed: Replayed,

@@ -44,7 +44,6 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    /// The limits for this process.
     pub(super) fn of_process() -> Self {
         let share = getrlimit(Resource::Nofile).current.map(|limit| limit / DESCRIPTORS_SHARE);
         let share = share.and_then(|share| usize::try_from(share).ok()).unwrap_or(CONNECTIONS_MAX);
@@ -79,7 +78,6 @@ pub(super) async fn serve(
     open.end().await;
 }
 
-/// The open connections.
 struct Open {
     tasks: JoinSet<()>,
     /// Their handles, oldest first.

@@ -5,7 +5,6 @@ use crate::postgres::{Connection, Error, Row};
 /// A migration of this walpost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct MigrationStep {
-    /// Its version number.
     pub version: i64,
     /// Its description, from the file name.
     pub description: String,
@@ -44,17 +43,13 @@ pub enum MigrationGap {
     /// A migration was not applied.
     #[error("migration {version} ({description}) is missing: run `walpost migrate`")]
     Missing {
-        /// Its version number.
         version: i64,
         /// What it brings.
         description: String,
     },
     /// A migration was applied with other SQL.
     #[error("migration {version} was applied with different SQL: compare `walpost migrate --print` with the database")]
-    Changed {
-        /// Its version number.
-        version: i64,
-    },
+    Changed { version: i64 },
 }
 
 /// The migrations of this walpost.

@@ -14,9 +14,7 @@ pub enum MigrateError {
         "role {role} may not create schema outbox in database {database}: pass the owner's URL with --database-url"
     )]
     NotOwner {
-        /// The role.
         role: Box<str>,
-        /// The database.
         database: Box<str>,
         /// Postgres' error.
         source: Box<MigrateError>,

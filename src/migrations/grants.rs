@@ -78,7 +78,6 @@ impl EndsCommand for GrantError {
     }
 }
 
-/// The grants as SQL.
 #[must_use]
 pub fn grants_sql(roles: &Roles) -> String {
     let of = |role: &Option<String>, grants: &str| role.as_deref().map(|role| fill(grants, role)).unwrap_or_default();

@@ -75,7 +75,6 @@ const BUSY_PATIENCE: Duration = Duration::from_secs(60);
 /// How long those who write events have between two tries.
 const BUSY_PAUSE: Duration = Duration::from_secs(1);
 
-/// A migration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Migration {
     /// Its number.

@@ -10,7 +10,6 @@ pub(crate) enum BookmarkError {
     /// The name is not valid.
     #[error("\"{name}\" is not a valid bookmark name for slot {slot}: use 1 to {longest} of a-z, 0-9 and _")]
     Name {
-        /// The name.
         name: String,
         /// The relay's slot.
         slot: String,
@@ -21,26 +20,13 @@ pub(crate) enum BookmarkError {
     #[error(
         "bookmark {name} already exists (slot {slot}): choose another name, or drop it with `walpost bookmark drop {name}`"
     )]
-    Exists {
-        /// The name.
-        name: String,
-        /// The slot.
-        slot: String,
-    },
+    Exists { name: String, slot: String },
     /// There is no such bookmark.
     #[error("slot {relay_slot} has no bookmark {name}; `walpost bookmark list` shows its bookmarks")]
-    Unknown {
-        /// The name.
-        name: String,
-        /// The relay's slot.
-        relay_slot: String,
-    },
+    Unknown { name: String, relay_slot: String },
     /// A slot has the bookmark's name, but walpost did not create it.
     #[error("slot {slot} was not created by `walpost bookmark create`, so it is left alone")]
-    NotOurs {
-        /// The slot.
-        slot: String,
-    },
+    NotOurs { slot: String },
     /// No position is known for a time this early.
     #[error(
         "no position is known for {wanted}: only [relay] rewind keeps an index of times{}; give a position or a bookmark, or \
@@ -58,7 +44,6 @@ pub(crate) enum BookmarkError {
         "{text} is not a time ({reason}): write a time such as 2026-11-21T10:00:00Z, or an age such as 15m, 2h or 7d"
     )]
     NoTime {
-        /// The text.
         text: String,
         /// Postgres' error.
         reason: String,

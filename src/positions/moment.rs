@@ -8,7 +8,6 @@ use crate::source::{Server, SourceError, explain_statement};
 /// An LSN and a time: what commits at that time or later has its commit record at that LSN or later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PositionMoment {
-    /// The LSN.
     pub lsn: Lsn,
     /// The time, by the server's clock.
     pub at: Timestamp,

@@ -11,7 +11,6 @@ use super::options::{ChannelBinding, ConnectOptions, Method, Password};
 
 /// What the TLS session gives to bind to.
 pub(super) enum Binding {
-    /// No TLS.
     NoTls,
     /// A certificate for which no hash is defined.
     Undefined,

@@ -44,7 +44,6 @@ pub struct Connection {
 pub(super) enum Piece {
     /// Bytes of a CopyData message.
     Data {
-        /// The bytes.
         data: Bytes,
         /// Whether the message ends with them.
         is_last: bool,
@@ -257,7 +256,6 @@ impl Connection {
         &self.endpoint
     }
 
-    /// Whether the connection is encrypted.
     #[must_use]
     pub fn is_encrypted(&self) -> bool {
         matches!(self.transport, Transport::Tls(_))

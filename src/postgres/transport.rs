@@ -17,7 +17,6 @@ use super::tls::{self, TlsError};
 /// What carries the bytes.
 #[derive(Debug)]
 pub(crate) enum Transport {
-    /// The socket as it is.
     Plain(Socket),
     /// A TLS session over it.
     Tls(Box<StreamOwned<ClientConnection, Socket>>),

@@ -24,7 +24,6 @@ pub enum Resume {
 }
 
 impl Resume {
-    /// That LSN.
     #[must_use]
     pub const fn lsn(self) -> Lsn {
         match self {

@@ -41,7 +41,6 @@ pub enum Halt {
     /// skipped.
     #[error("the event at position {position}, where an earlier run stopped, is not in the stream: {found}")]
     Displaced {
-        /// The position.
         position: Position,
         /// What is there instead.
         found: &'static str,

@@ -53,13 +53,11 @@ pub enum Clock {
 /// An event that was published again, as reported to people: never its payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sighting {
-    /// Its position.
     pub position: Position,
     /// Its time.
     pub at: Timestamp,
     /// The name of its schema.
     pub schema: Option<String>,
-    /// Its key.
     pub key: Option<Vec<u8>>,
 }
 
@@ -72,7 +70,6 @@ pub struct Replayed {
     pub left_out: u64,
     /// The first published event.
     pub first: Option<Sighting>,
-    /// The last one.
     pub last: Option<Sighting>,
 }
 

@@ -5,7 +5,6 @@ use crate::relay::boundary::{Position, Refusal, RefusalCode};
 /// What happened to an event that violates its contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Disposition {
-    /// It is a dead letter.
     DeadLetter,
     /// It is published anyway, as its contract says.
     Published,
@@ -16,7 +15,6 @@ pub enum Disposition {
 pub struct Notice {
     /// The event's position.
     pub position: Option<Position>,
-    /// Its table.
     pub table: Option<String>,
     /// Why it was refused, or would have been.
     pub refusal: Refusal,

@@ -9,7 +9,6 @@ use crate::relay::route::destination::TopicPattern;
 pub struct Settings {
     /// The tables whose rows are events.
     pub outboxes: Vec<Outbox>,
-    /// The style of headers.
     pub header_style: HeaderStyle,
     /// The `ce_source` header.
     pub source: String,

@@ -51,7 +51,6 @@ pub enum TransactionsError {
         "topic {POSITIONS_TOPIC} has a position for relay and slot {key} of Postgres cluster {stored}, but this is cluster {found}: give this relay another [relay] name; or, if that cluster is gone for good, check what was published, write a null value with key {key} to the topic, and restart"
     )]
     ForeignPosition {
-        /// The key.
         key: String,
         /// The system identifier of the position.
         stored: String,
@@ -62,34 +61,22 @@ pub enum TransactionsError {
     #[error(
         "the last record with key {key} in topic {POSITIONS_TOPIC} is not a position, so another program writes to the topic; compare what was published with the outbox table, then run `walpost slot adopt --forget-position`, and the relay starts at the slot's confirmed_flush_lsn"
     )]
-    Malformed {
-        /// The key.
-        key: String,
-    },
+    Malformed { key: String },
     /// A position under the relay's key that the relay did not write.
     #[error(
         "the last record with key {key} in topic {POSITIONS_TOPIC} has no valid signature: it was not written by a relay of this database, or an older version wrote it and stopped before recording it in outbox.relay; restrict who may write to the topic, compare what was published with the outbox table, then run `walpost slot adopt --forget-position`, and the relay starts at the slot's confirmed_flush_lsn"
     )]
-    Forged {
-        /// The key.
-        key: String,
-    },
+    Forged { key: String },
     /// A copy of a position.
     #[error(
         "the last record with key {key} in topic {POSITIONS_TOPIC} is there twice: another program has copied it, and a copy can be of an old position or of an aborted transaction; restrict who may write to the topic, compare what was published with the outbox table, then run `walpost slot adopt --forget-position`, and the relay starts at the slot's confirmed_flush_lsn"
     )]
-    Copied {
-        /// The key.
-        key: String,
-    },
+    Copied { key: String },
     /// A position that was forgotten is there again.
     #[error(
         "the last record with key {key} in topic {POSITIONS_TOPIC} is of another epoch than outbox.relay has: it was forgotten by `walpost slot adopt --forget-position` or `walpost slot recreate` and another program has written it again, or the database was restored to an earlier state; restrict who may write to the topic, compare what was published with the outbox table, then run `walpost slot adopt --forget-position`, and the relay starts at the slot's confirmed_flush_lsn"
     )]
-    Forgotten {
-        /// The key.
-        key: String,
-    },
+    Forgotten { key: String },
     /// The positions topic has more than one partition.
     #[error(
         "topic {POSITIONS_TOPIC} has {partitions} partitions but must have one, to keep positions in order: stop every relay that stores positions there, delete the topic and create it with one partition and cleanup.policy=compact; each relay then reports how to continue"
@@ -103,7 +90,6 @@ pub enum TransactionsError {
         "topic {POSITIONS_TOPIC} has position {position} of timeline {stored} under key {key}, but the server is on timeline {found}, {parted}; compare what was published since the slot's confirmed_flush_lsn with the outbox table, then run `walpost slot adopt --forget-position`, and the relay starts at the slot's confirmed_flush_lsn; or, if the original is still in use, give this relay another [relay] name"
     )]
     Timeline {
-        /// The key.
         key: String,
         /// The position's.
         stored: u32,

@@ -23,7 +23,6 @@ pub struct MemoryBroker(Arc<Shared>);
 pub struct Taken {
     /// The ticket it was sent under.
     pub ticket: Ticket,
-    /// The record.
     pub record: OwnedRecord,
 }
 

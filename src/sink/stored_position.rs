@@ -8,9 +8,7 @@ use crate::relay::boundary::{Checkpoint, PositionKeys, PositionProof, Timestamp}
 /// The Postgres cluster that a position belongs to. LSNs of another cluster or timeline mean something else.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cluster {
-    /// The system identifier.
     pub system_identifier: String,
-    /// The timeline.
     pub timeline: u32,
 }
 
@@ -37,7 +35,6 @@ pub enum PositionEntry {
     Nothing,
     /// A null value: somebody decided that the relay starts at the slot's confirmed_flush_lsn.
     Forgotten,
-    /// A position.
     Position(StoredPosition),
 }
 

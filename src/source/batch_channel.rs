@@ -141,7 +141,6 @@ pub(crate) fn channel(
 /// The outcome of an attempt to hand over a batch.
 #[derive(Debug)]
 pub(crate) enum Handed {
-    /// It is in the channel.
     Over,
     /// There is no room; the batch is returned.
     Full(Batch),

@@ -49,7 +49,6 @@ pub enum SourceError {
     /// The server refuses the role a replication connection.
     #[error("role {role} lacks the REPLICATION attribute: {}", service.replication(role))]
     NoReplicationRole {
-        /// The role.
         role: String,
         /// Who operates the server.
         service: ManagedService,
@@ -72,7 +71,6 @@ pub enum SourceError {
     /// The role lacks a privilege.
     #[error("role {role} may not {doing}: run `walpost migrate --relay-role {role}` as the schema's owner")]
     NoPrivilege {
-        /// The role.
         role: String,
         /// What it may not do.
         doing: &'static str,
@@ -99,7 +97,6 @@ pub enum SourceError {
     /// Another process streams from the slot, or is creating it.
     #[error("slot {slot} is held by process {}: stop that relay, or run `select pg_terminate_backend({})`", shown(*pid), shown(*pid))]
     SlotHeld {
-        /// The slot.
         slot: String,
         /// The server process that holds it, if known.
         pid: Option<i32>,
@@ -107,7 +104,6 @@ pub enum SourceError {
     /// The slot no longer exists, and rows after its position may never have been published.
     #[error("slot {slot} no longer exists: {unpublished}; {RECREATE}")]
     SlotMissing {
-        /// The slot.
         slot: String,
         /// What may be missing.
         unpublished: Box<Unpublished>,
@@ -117,7 +113,6 @@ pub enum SourceError {
         "slot {slot} was invalidated ({reason}) at {confirmed_flush}: {unpublished}; raise max_slot_wal_keep_size, and {RECREATE}"
     )]
     SlotLost {
-        /// The slot.
         slot: String,
         /// Why, in Postgres's words.
         reason: String,
@@ -131,35 +126,23 @@ pub enum SourceError {
         "slot {slot} is a physical slot: set another [postgres] slot, or run `select pg_drop_replication_slot({})`",
         quote_literal(slot)
     )]
-    SlotPhysical {
-        /// The slot.
-        slot: String,
-    },
+    SlotPhysical { slot: String },
     /// The slot uses another output plugin.
     #[error(
         "slot {slot} uses output plugin {plugin}, not pgoutput: set another [postgres] slot, or run `select pg_drop_replication_slot({})`",
         quote_literal(slot)
     )]
-    SlotPlugin {
-        /// The slot.
-        slot: String,
-        /// Its plugin.
-        plugin: String,
-    },
+    SlotPlugin { slot: String, plugin: String },
     /// The slot streams prepared transactions before they are committed.
     #[error(
         "slot {slot} was created with two_phase, but walpost reads transactions only once they are committed; {RECREATE}"
     )]
-    SlotTwoPhase {
-        /// The slot.
-        slot: String,
-    },
+    SlotTwoPhase { slot: String },
     /// The slot belongs to another database.
     #[error(
         "slot {slot} belongs to database {found}, not {wanted}: set another [postgres] slot, or connect to {found}"
     )]
     SlotDatabase {
-        /// The slot.
         slot: String,
         /// Its database.
         found: String,
@@ -171,7 +154,6 @@ pub enum SourceError {
         "slot {slot} is at {found}, past {expected}, the last position this relay confirmed: something other than this relay advanced or recreated it; {unpublished}; {RECREATE}; or run `walpost slot adopt` (with exactly-once delivery `walpost slot adopt --forget-position`) to continue at the slot's position without those events"
     )]
     SlotAdvanced {
-        /// The slot.
         slot: String,
         /// Its position.
         found: Lsn,
@@ -205,7 +187,6 @@ pub enum SourceError {
         "slot {slot} was last used on timeline {before}, but the server is on {now}, which does not descend from it: this is another copy of the database; connect to the right one, or {RECREATE}"
     )]
     TimelineForeign {
-        /// The slot.
         slot: String,
         /// The timeline noted in `outbox.relay`.
         before: u32,
@@ -217,7 +198,6 @@ pub enum SourceError {
         "slot {slot} was created on cluster {stored}, but this is {found}: the database was restored elsewhere, or upgraded; {unpublished}; check what was published, and {RECREATE}"
     )]
     SystemChanged {
-        /// The slot.
         slot: String,
         /// The system identifier noted in `outbox.relay`.
         stored: String,
@@ -232,7 +212,6 @@ pub enum SourceError {
         quote_identifier(publication)
     )]
     PublicationMissing {
-        /// The publication.
         publication: String,
         /// A table that it should contain.
         table: TableName,
@@ -242,9 +221,7 @@ pub enum SourceError {
         "publication {publication} did not exist when rows after {after} were written, so Postgres can't decode them for slot {slot}; {RECREATE}"
     )]
     PublicationGap {
-        /// The publication.
         publication: String,
-        /// The slot.
         slot: String,
         /// The last position that was confirmed.
         after: Lsn,
@@ -254,28 +231,19 @@ pub enum SourceError {
         "publication {publication} lacks table {table}: run `alter publication {} add table {table}`",
         quote_identifier(publication)
     )]
-    PublicationLacksTable {
-        /// The publication.
-        publication: String,
-        /// The table.
-        table: TableName,
-    },
+    PublicationLacksTable { publication: String, table: TableName },
     /// The publication does not publish inserts.
     #[error(
         "publication {publication} does not publish inserts: run `alter publication {} set (publish = 'insert')`",
         quote_identifier(publication)
     )]
-    PublicationWithoutInserts {
-        /// The publication.
-        publication: String,
-    },
+    PublicationWithoutInserts { publication: String },
     /// The publication publishes partitions instead of their table.
     #[error(
         "publication {publication} publishes the partitions of {table} under their own names: run `alter publication {} set (publish_via_partition_root = true)`",
         quote_identifier(publication)
     )]
     PublicationByPartition {
-        /// The publication.
         publication: String,
         /// The partitioned table.
         table: TableName,
@@ -287,9 +255,7 @@ pub enum SourceError {
         quote_identifier(publication)
     )]
     PublicationFilters {
-        /// The publication.
         publication: String,
-        /// The table.
         table: TableName,
         /// The filter, in SQL.
         filter: String,
@@ -308,7 +274,6 @@ pub enum SourceError {
     /// An outbox table does not exist.
     #[error("table {table} does not exist in database {database}: run `walpost migrate`, or correct [[outbox]] table")]
     TableMissing {
-        /// The table.
         table: TableName,
         /// The database connected to.
         database: String,

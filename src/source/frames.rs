@@ -11,7 +11,6 @@ use crate::source::boundary::table::TableName;
 /// A column as a Relation message describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RelationColumn {
-    /// Its name.
     pub name: String,
     /// `pg_attribute.atttypid`.
     pub type_oid: u32,
@@ -26,9 +25,7 @@ pub struct RelationColumn {
 /// A table as a Relation message describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RelationFrame {
-    /// Its OID.
     pub oid: u32,
-    /// Its name.
     pub table: TableName,
     /// `pg_class.relreplident`.
     pub replica_identity: u8,
@@ -61,7 +58,6 @@ impl RelationFrame {
 pub enum Sent<'a> {
     /// SQL null.
     Null,
-    /// A value.
     Value(&'a [u8]),
     /// A value that was too large to read; its length in bytes.
     Withheld(u32),

@@ -67,7 +67,6 @@ pub struct ContractMeter {
 pub struct ContractStatus {
     /// The contract's name, which is its schema's.
     pub contract: String,
-    /// Its version.
     pub version: String,
     /// Its records that Kafka has acknowledged, without dead letters.
     pub events: u64,

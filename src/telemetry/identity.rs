@@ -7,11 +7,8 @@ use crate::config::Config;
 pub struct Identity {
     /// `relay.name`.
     pub relay: String,
-    /// The slot.
     pub slot: String,
-    /// The publication.
     pub publication: String,
-    /// The database.
     pub database: String,
     /// `kafka.delivery`.
     pub delivery: String,

@@ -62,10 +62,7 @@ pub(crate) enum LogsError {
     },
     /// A word that is neither a level nor a target of this program.
     #[error("unknown level \"{word}\"; {}", meant(word))]
-    Level {
-        /// The word.
-        word: String,
-    },
+    Level { word: String },
     /// A log already exists.
     #[error("set up the log")]
     Init(#[from] TryInitError),
@@ -143,7 +140,6 @@ fn filter(text: &str) -> Result<EnvFilter, LogsError> {
 /// The output format of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
-    /// Text.
     Text,
     /// Text with time and level in colour.
     Colours,

@@ -84,12 +84,10 @@ impl Sides {
         self.reconnects[side as usize].get()
     }
 
-    /// Sets whether a side is connected.
     pub fn set_connected(&self, side: Side, connected: bool) {
         self.connected[side as usize].set(i64::from(connected));
     }
 
-    /// Whether a side is connected.
     #[must_use]
     pub fn is_connected(&self, side: Side) -> bool {
         self.connected[side as usize].get() == 1

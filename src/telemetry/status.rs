@@ -74,7 +74,6 @@ pub struct LastError {
 /// The rewind window: positions that can be replayed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RewindStatus {
-    /// Its slot.
     pub slot: String,
     /// The earliest position that it holds.
     pub from_lsn: String,
@@ -87,15 +86,11 @@ pub struct RewindStatus {
 /// A snapshot of the relay.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RelayStatus {
-    /// The relay's version.
     pub version: String,
     /// `relay.name`.
     pub relay: String,
-    /// The slot.
     pub slot: String,
-    /// The publication.
     pub publication: String,
-    /// The database.
     pub database: String,
     /// How often a record may reach Kafka: `at-least-once` or `exactly-once`.
     pub delivery: String,
@@ -132,11 +127,9 @@ pub struct RelayStatus {
     pub retained_wal_bytes: Option<u64>,
     /// Records acknowledged by Kafka, including dead letters.
     pub events: u64,
-    /// Their bytes.
     pub bytes: u64,
     /// Records sent and not yet acknowledged.
     pub in_flight_records: u64,
-    /// Their bytes.
     pub in_flight_bytes: u64,
     /// Dead letters by code; codes without any are left out.
     pub dead_letters: BTreeMap<String, u64>,

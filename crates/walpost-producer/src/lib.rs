@@ -20,6 +20,8 @@
 //!
 //! Nothing is published if the transaction rolls back. A refused event fails its transaction, like any PostgreSQL error.
 
+#![warn(missing_docs)]
+
 #[cfg(feature = "check")]
 pub mod schema;
 

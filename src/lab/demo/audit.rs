@@ -22,7 +22,6 @@ pub(super) enum Topic {
 /// One event, as both its writer and its reader know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Event {
-    /// Its topic.
     pub(super) topic: Topic,
     /// Its customer; the record's key.
     pub(super) customer: u32,

@@ -14,13 +14,11 @@ use crate::terminal::{Colour, grouped};
 pub(crate) struct Report {
     /// Nothing was lost, out of order or invented.
     pub ok: bool,
-    /// The servers.
     pub servers: ServersReport,
     /// How long the order service wrote, in seconds.
     pub seconds: f64,
     /// Transactions of the order service.
     pub transactions: TransactionsReport,
-    /// Their events.
     pub events: EventsReport,
     /// From the commit to the consumer, in milliseconds.
     pub latency_ms: LatencyReport,
@@ -30,12 +28,9 @@ pub(crate) struct Report {
     pub left_behind: Vec<String>,
 }
 
-/// The servers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct ServersReport {
-    /// The Postgres.
     pub postgres: String,
-    /// The Kafka.
     pub kafka: String,
     /// Whether it is a Kafka and not a stand-in.
     pub kafka_is_real: bool,

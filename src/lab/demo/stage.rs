@@ -54,9 +54,7 @@ fn contract() -> Vec<Definition> {
 /// The names of everything that the demo creates.
 #[derive(Clone, Debug)]
 pub(super) struct Stage {
-    /// The database.
     pub(super) database: ScratchDatabase,
-    /// The slot.
     pub(super) slot: String,
     /// The topic of orders.
     pub(super) orders: String,

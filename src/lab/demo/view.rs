@@ -54,7 +54,6 @@ impl View {
         Self { steps, live: Mutex::default(), last: Mutex::default() }
     }
 
-    /// The view of the steps.
     pub(super) const fn steps(&self) -> &environment::View {
         &self.steps
     }

@@ -16,7 +16,6 @@ const BASKET: u32 = 3;
 /// The kinds of transactions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OrderTransaction {
-    /// An order.
     Place,
     /// An order and its payment: two events, two topics.
     PlaceAndPay,

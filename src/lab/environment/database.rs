@@ -22,9 +22,7 @@ const INSUFFICIENT_PRIVILEGE: &str = "42501";
 /// A database to create. Its name needs no quotes.
 #[derive(Clone, Debug)]
 pub(crate) struct ScratchDatabase {
-    /// Its name.
     pub(crate) name: String,
-    /// Its URL.
     pub(crate) url: Url,
     server_url: Url,
 }

@@ -37,10 +37,7 @@ pub(crate) enum EnvironmentError {
         "role {role} may not create a database, and existing ones are not touched; \
          let it (alter role \"{role}\" createdb), or leave --postgres out"
     )]
-    MayNotCreateDatabase {
-        /// The role.
-        role: String,
-    },
+    MayNotCreateDatabase { role: String },
     /// A request to PostgreSQL failed.
     #[error("can't {action} in PostgreSQL")]
     Postgres {

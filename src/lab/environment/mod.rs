@@ -32,7 +32,6 @@ use uuid::Uuid;
 pub(crate) struct LeftBehind {
     /// What: "database walpost_demo_1a2b3c4d".
     pub what: String,
-    /// Why.
     pub why: String,
 }
 

@@ -46,7 +46,6 @@ pub(crate) struct Servers {
     kafka: Option<KafkaServer>,
 }
 
-/// A Postgres.
 pub(crate) struct PostgresServer {
     /// Its URL, with a database that exists.
     pub(crate) url: Url,
@@ -56,7 +55,6 @@ pub(crate) struct PostgresServer {
     sandboxed: Option<Postgres>,
 }
 
-/// A Kafka.
 pub(crate) struct KafkaServer {
     /// The brokers.
     pub(crate) bootstrap: String,

@@ -207,7 +207,6 @@ fn write_step(fetching: &Mutex<String>, step: Step<'_>) {
     }
 }
 
-/// A spinner.
 fn spinner(lines: &MultiProgress, message: &str) -> ProgressBar {
     // Added before it is drawn: a separate bar would draw a line that nobody removes.
     let bar = lines.add(ProgressBar::new_spinner());

@@ -12,7 +12,6 @@ pub enum SandboxError {
     File {
         /// The verb, as in "create".
         action: &'static str,
-        /// The path.
         path: PathBuf,
         /// The operating system's reason.
         source: io::Error,
@@ -100,11 +99,9 @@ pub enum SandboxError {
     /// The server exited before it was ready.
     #[error("{server} exited while starting ({status}); the end of {}:\n{tail}", log.display())]
     Ended {
-        /// The server.
         server: String,
         /// Its exit status.
         status: String,
-        /// The path of its log.
         log: PathBuf,
         /// The log's last lines.
         tail: String,
@@ -112,11 +109,9 @@ pub enum SandboxError {
     /// The server did not become ready in time.
     #[error("{server} was not ready after {} s; the end of {}:\n{tail}", waited.as_secs(), log.display())]
     NotReady {
-        /// The server.
         server: String,
         /// How long it was waited for.
         waited: Duration,
-        /// The path of its log.
         log: PathBuf,
         /// The log's last lines.
         tail: String,
@@ -124,7 +119,6 @@ pub enum SandboxError {
     /// The server did not stop in time and was killed.
     #[error("{server} did not stop within {} s and was killed", waited.as_secs())]
     NotStopped {
-        /// The server.
         server: String,
         /// How long it was waited for.
         waited: Duration,

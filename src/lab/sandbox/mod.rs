@@ -46,7 +46,6 @@ pub(crate) use workspace::Workspace;
 pub struct Sandbox {
     /// The PostgreSQL.
     pub postgres: Option<Postgres>,
-    /// The Kafka.
     pub kafka: Option<Kafka>,
 }
 

@@ -15,9 +15,7 @@ use crate::sink::Found;
 /// A dead letter's place in its topic, written `<partition>/<offset>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeadLetterId {
-    /// The partition.
     pub partition: i32,
-    /// The offset.
     pub offset: i64,
 }
 
@@ -72,9 +70,7 @@ pub(crate) enum Style {
 /// A schema name and, if the headers give it, its version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NamedSchema {
-    /// The name.
     pub name: String,
-    /// The version.
     pub version: Option<String>,
 }
 
@@ -129,7 +125,6 @@ impl DeadLetter {
         std::str::from_utf8(value.as_deref()?).ok()
     }
 
-    /// The event's id.
     #[must_use]
     pub(crate) fn event_id(&self) -> Option<&str> {
         self.own("ce_id").or_else(|| self.own("id"))

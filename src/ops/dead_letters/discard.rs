@@ -44,7 +44,6 @@ pub(crate) struct DiscardOutcome {
 /// A discarded dead letter.
 #[derive(Clone, Debug)]
 pub(crate) struct DiscardedRecord {
-    /// Its id.
     pub dead_letter: DeadLetterId,
     /// The event's id.
     pub event: Option<String>,

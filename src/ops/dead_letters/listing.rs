@@ -39,7 +39,6 @@ pub(crate) struct Summary {
     pub bytes: usize,
     /// `open`, `redriven` or `discarded`.
     pub state: &'static str,
-    /// Whether it was redriven.
     pub redriven: bool,
     /// When it was discarded.
     pub discarded_at: Option<String>,
@@ -108,7 +107,6 @@ pub(crate) struct Listing {
     pub dead_letters: u64,
     /// How many of them are redriven.
     pub redriven: u64,
-    /// How many are discarded.
     pub discarded: u64,
     /// How many are open, by code.
     pub open: BTreeMap<&'static str, u64>,

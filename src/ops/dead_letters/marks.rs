@@ -45,7 +45,6 @@ struct Value {
 pub enum Mark {
     /// It was published again.
     Redriven,
-    /// It was discarded.
     Discarded(Discarded),
 }
 

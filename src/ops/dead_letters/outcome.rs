@@ -33,11 +33,9 @@ pub(crate) struct RedriveOutcome {
 /// A redriven dead letter.
 #[derive(Clone, Debug)]
 pub(crate) struct Redriven {
-    /// Its id.
     pub dead_letter: DeadLetterId,
     /// The event's id.
     pub event: Option<String>,
-    /// The topic it was redriven to.
     pub topic: String,
     /// The schema version it was redriven as.
     pub version: Option<String>,
@@ -46,7 +44,6 @@ pub(crate) struct Redriven {
 /// A dead letter that was not redriven.
 #[derive(Clone, Debug)]
 pub(crate) struct Remaining {
-    /// Its id.
     pub dead_letter: DeadLetterId,
     /// The event's id.
     pub event: Option<String>,

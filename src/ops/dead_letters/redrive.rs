@@ -26,7 +26,6 @@ pub(crate) struct Redriving {
     pub target: MarkTarget,
     /// The topics that records may go to.
     pub destinations: Destinations,
-    /// The contracts.
     pub registry: ContractRegistry,
     /// Whether to include discarded dead letters.
     pub takes_discarded: bool,

@@ -15,7 +15,6 @@ pub(crate) struct DeadLetterSelection {
     pub relay: Option<String>,
     /// The schema's name, or `name/version`.
     pub contract: Option<String>,
-    /// The refusal code.
     pub code: Option<RefusalCode>,
     /// Earliest event time, inclusive, in milliseconds since the Unix epoch.
     pub since: Option<i64>,

@@ -28,7 +28,6 @@ pub(crate) struct MarkTarget {
     pub options: ProducerOptions,
     /// Describes and creates topics.
     pub topics: Topics,
-    /// The dead-letter topic.
     pub dead_letter_topic: String,
     /// Whether a missing topic may be created.
     pub create_topics: bool,

@@ -6,7 +6,6 @@ use crate::postgres::{Connection, Error};
 /// Largest difference between two synchronized clocks, in milliseconds.
 const TOLERANCE_MILLIS: i64 = 30_000;
 
-/// Compares the clocks.
 pub(super) fn compare(control: &mut Connection) -> Result<Option<Finding>, Error> {
     let before = now_millis();
     let rows = control.simple_query("select (extract(epoch from clock_timestamp()) * 1000)::bigint")?;

@@ -10,7 +10,6 @@ use crate::relay::boundary::TopicSettings;
 pub(crate) enum Use {
     /// Events of schema versions.
     Events,
-    /// Dead letters.
     DeadLetters,
     /// Positions of exactly-once delivery.
     Positions,

@@ -77,7 +77,6 @@ pub(crate) enum TopicState {
         /// Whether it can be created.
         creation: Creation,
     },
-    /// It exists.
     Present(ExistingTopic),
 }
 
@@ -90,10 +89,8 @@ pub(crate) struct Retention {
     pub bytes: Option<i64>,
 }
 
-/// An existing topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ExistingTopic {
-    /// How many partitions.
     pub partitions: usize,
     /// How many of them have no leader.
     pub leaderless: usize,
@@ -130,7 +127,6 @@ pub(crate) fn forbidden(name: &str, why: Forbidden) -> Finding {
     )
 }
 
-/// One topic.
 #[must_use]
 pub(crate) fn topic(name: &str, of: Use, state: &TopicState, servers: &str) -> Finding {
     let check = of.check();

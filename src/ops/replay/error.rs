@@ -25,7 +25,6 @@ pub(crate) enum ReplayError {
     Lost {
         /// The bookmark.
         name: String,
-        /// Its slot.
         slot: String,
         /// `wal_status` of the slot.
         wal_status: String,
@@ -46,10 +45,7 @@ pub(crate) enum ReplayError {
     },
     /// A table has no created_at column to select by.
     #[error("table {table} has no created_at column, which --since and --until need")]
-    Timeless {
-        /// The table.
-        table: String,
-    },
+    Timeless { table: String },
 }
 
 impl From<NotHeld> for ReplayError {

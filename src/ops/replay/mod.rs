@@ -59,9 +59,7 @@ pub(crate) struct ReplayRequest {
 /// Where a replay starts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum ReplayOrigin {
-    /// At a position.
     Position(Position),
-    /// At a bookmark.
     Bookmark(String),
     /// At the position of [`ReplayRequest::since`].
     #[default]

@@ -39,9 +39,7 @@ pub(crate) struct ReplayReport {
     pub dead_letters: BTreeMap<String, u64>,
     /// Events that were not selected.
     pub left_out: u64,
-    /// The first event.
     pub first: Option<SeenEvent>,
-    /// The last event.
     pub last: Option<SeenEvent>,
     /// How long it took.
     pub seconds: f64,
@@ -60,7 +58,6 @@ pub(crate) struct SeenEvent {
     pub position: String,
     /// Its commit time; for a row of a table, its created_at.
     pub time: String,
-    /// Its schema.
     pub schema: Option<String>,
     /// Its key, truncated to 100 characters.
     pub key: Option<String>,

@@ -40,7 +40,6 @@ impl Method {
 pub struct Methods(Vec<Method>);
 
 impl Methods {
-    /// Whether a method is.
     #[must_use]
     pub fn allow(&self, method: Method) -> bool {
         self.0.contains(&method)

@@ -96,7 +96,6 @@ impl ConnectOptions {
         passfile::look_up(self.passfile.as_deref()?, &key)
     }
 
-    /// The database.
     #[must_use]
     pub fn database(&self) -> &str {
         &self.database

@@ -116,7 +116,6 @@ impl OnViolation {
 /// A payload's format, for the `content-type` header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// JSON.
     Json,
     /// Apache Avro, binary.
     Avro,
@@ -124,7 +123,6 @@ pub enum Format {
     Protobuf,
     /// UTF-8 text.
     Text,
-    /// Any bytes.
     Bytes,
 }
 

@@ -285,7 +285,6 @@ pub enum Request {
 /// A topic that is needed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WantedTopic {
-    /// Its name.
     pub name: Arc<str>,
     /// How to create it.
     pub settings: TopicSettings,

@@ -10,7 +10,6 @@ use super::keys::{MacKey, Signed};
 pub struct PositionKey {
     /// Its row in `outbox.secret`.
     pub id: i64,
-    /// The key.
     pub key: MacKey,
 }
 

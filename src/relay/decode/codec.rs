@@ -130,7 +130,6 @@ pub const PLAIN_TYPES: &str = "text, uuid, json, bytea, a number, boolean, a dat
 /// A column that was found: its index in a row, and how to read it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RowColumn {
-    /// Its index in a row.
     pub index: usize,
     /// How its bytes are read.
     pub codec: Codec,

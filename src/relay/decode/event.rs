@@ -57,16 +57,13 @@ impl Event<'_> {
 /// A part of an event that was not read: it was too large, or Postgres could not send it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Withheld {
-    /// Which part.
     pub part: EventPart,
     /// Its size in bytes, if known.
     pub bytes: usize,
 }
 
-/// A part of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EventPart {
-    /// The payload.
     Payload,
     /// Another column, by the role it is read for.
     Column(String),

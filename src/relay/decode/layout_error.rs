@@ -11,9 +11,7 @@ pub enum LayoutError {
     MissingColumn {
         /// The table, as schema.table.
         table: String,
-        /// The column.
         column: String,
-        /// Its role.
         role: String,
     },
     /// An outbox table was renamed.
@@ -31,9 +29,7 @@ pub enum LayoutError {
     UnsupportedType {
         /// The table, as schema.table.
         table: String,
-        /// The column.
         column: String,
-        /// Its role.
         role: String,
         /// Its type, as written in SQL.
         type_name: String,

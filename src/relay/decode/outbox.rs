@@ -130,9 +130,7 @@ impl Outbox {
 /// A column that an outbox reads, and its role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Read<'a> {
-    /// The column.
     pub column: &'a str,
-    /// Its role.
     pub role: &'static str,
     /// Whether the relay can't work without it.
     pub needed: bool,

@@ -5,15 +5,12 @@
 pub enum Role {
     /// The event's id.
     Id,
-    /// The name of its schema.
     SchemaName,
-    /// The version of its schema.
     SchemaVersion,
     /// A topic that overrides the schema version's.
     Topic,
     /// The message key.
     Key,
-    /// The payload.
     Payload,
     /// A JSON object of additional headers.
     Headers,

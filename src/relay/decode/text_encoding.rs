@@ -28,7 +28,6 @@ pub enum CharacterSet {
     Latin1,
     /// ISO 8859-9: six characters differ from ISO 8859-1.
     Latin5,
-    /// An encoding of the Encoding Standard.
     Standard(&'static table::Encoding),
 }
 

@@ -56,7 +56,6 @@ pub struct Settled {
     pub committed_at: Timestamp,
     /// The size in bytes of its key, value and headers.
     pub bytes: usize,
-    /// Its contract.
     pub contract: ContractNumber,
     /// How it relates to its contract.
     pub kind: RecordKind,

@@ -80,7 +80,6 @@ pub type HeaderList<'a> = SmallVec<[Header<'a>; 16]>;
 /// What all records of a relay share.
 #[derive(Clone, Debug)]
 pub struct Encoder {
-    /// The style of headers.
     pub style: HeaderStyle,
     /// The `ce_source` header.
     pub source: String,

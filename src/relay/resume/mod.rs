@@ -44,7 +44,6 @@ pub enum LeaseAcquisition {
 pub struct Server {
     /// The cluster's system identifier.
     pub system_identifier: String,
-    /// Its timeline.
     pub timeline: u32,
     /// The timelines that its own descends from.
     pub ancestry: Ancestry,
@@ -95,9 +94,7 @@ pub struct LastStreamed {
 pub struct StartFacts {
     /// The row in `outbox.relay`; `None` if no relay has had the slot.
     pub noted: Option<NotedState>,
-    /// The slot.
     pub slot: Slot,
-    /// The server.
     pub server: Server,
     /// What this process knows of the slot.
     pub resume: Option<Resume>,

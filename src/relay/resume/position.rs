@@ -7,11 +7,9 @@ use crate::relay::confirm::StreamStart;
 /// What Kafka has for a relay that stores positions there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stored {
-    /// Nothing.
     Nothing,
     /// A null value: somebody decided that the relay starts at the slot's confirmed_flush_lsn.
     Forgotten,
-    /// A position.
     At(StoredAt),
 }
 
@@ -20,7 +18,6 @@ pub enum Stored {
 pub struct StoredAt {
     /// The system identifier of the server's cluster.
     pub system_identifier: String,
-    /// Its timeline.
     pub timeline: u32,
     /// How far everything is in Kafka.
     pub checkpoint: Checkpoint,

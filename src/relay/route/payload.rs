@@ -12,7 +12,6 @@ use crate::relay::limits::{KEPT_WORK, TURN_WORK};
 pub enum PayloadCheck {
     /// Nothing: it has no schema, or its payloads are not JSON.
     Nothing,
-    /// Its schema.
     Schema(Box<Schema>),
     /// It promises something that can't be checked. It was registered by something other than `walpost contract
     /// apply`, and never changes: none of its events is known to keep to it.

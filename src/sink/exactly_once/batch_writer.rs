@@ -30,7 +30,6 @@ pub struct BatchWriter {
     client: Option<ProducerClient>,
 }
 
-/// The outcome of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BatchOutcome {
     /// All of it is in Kafka.

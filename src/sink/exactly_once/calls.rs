@@ -34,7 +34,6 @@ impl Drop for Stop {
     }
 }
 
-/// How a call ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Ended {
     /// Successfully.

@@ -78,7 +78,6 @@ impl OpenTransaction {
         self.kept.is_empty()
     }
 
-    /// A transaction begins.
     pub(super) fn begin(&mut self, now: Instant) {
         assert!(self.kept.is_empty(), "a transaction begins only after the previous one is finished");
         (self.begun, self.touched, self.partitions) = (now, now, 0);
@@ -178,7 +177,6 @@ impl OpenTransaction {
         records
     }
 
-    /// A record of each topic.
     pub(super) fn one_of_each_topic(&self) -> Vec<OwnedRecord> {
         let mut topics = BTreeMap::new();
         for kept in &self.kept {

@@ -22,7 +22,6 @@ use crate::sink::limits::{ACQUIRE_PAUSE, TRANSACTION_TIMEOUT_MILLIS};
 pub struct TransactionsOptions {
     /// `relay.name`.
     pub relay: String,
-    /// The slot.
     pub slot: String,
     /// Whether the positions topic may be created.
     pub create_topics: bool,
@@ -35,7 +34,6 @@ impl TransactionsOptions {
         format!("walpost.{}.{}", self.relay, self.slot)
     }
 
-    /// The key of the position.
     #[must_use]
     pub fn position_key(&self) -> String {
         format!("{}/{}", self.relay, self.slot)

@@ -17,13 +17,10 @@ pub enum PositionError {
         "slot {slot} is at {start}, past the position {flush} stored in topic {POSITIONS_TOPIC} (key {key}). If this relay ran at least once in between, that is the likely cause, and nothing is missing: run `walpost slot adopt --forget-position`. Otherwise events committed between the two may be missing from Kafka; compare them with the outbox table and publish what is missing, then run `walpost slot adopt --forget-position`, and the relay starts at the slot's confirmed_flush_lsn"
     )]
     Gap {
-        /// The slot.
         slot: String,
-        /// Its position.
         start: Lsn,
         /// How far everything is in Kafka.
         flush: Lsn,
-        /// The key of the position.
         key: String,
     },
     /// The position is past the end of the server's WAL.
@@ -35,61 +32,40 @@ pub enum PositionError {
         end: Lsn,
         /// How far everything is in Kafka.
         flush: Lsn,
-        /// The key of the position.
         key: String,
     },
     /// The relay has stored positions, and there is none.
     #[error(
         "topic {POSITIONS_TOPIC} has no record with key {key}, although the relay of slot {slot} has stored positions there: the topic was deleted, its records expired or were lost, or [relay] name was changed. If [relay] name is not set, and this relay first ran when its default was not yet the database name, set name = \"walpost\" under [relay]: that was the default, and the position is under walpost/{slot}. Events committed after the slot's position {start} may be in Kafka already: restore the record if you can; otherwise compare what was published after {start}, and run `walpost slot adopt --forget-position`: the relay then starts at the slot's confirmed_flush_lsn and publishes again what is in Kafka already"
     )]
-    Lost {
-        /// The slot.
-        slot: String,
-        /// Its position.
-        start: Lsn,
-        /// The key of the position.
-        key: String,
-    },
+    Lost { slot: String, start: Lsn, key: String },
     /// The relay has stored a later position than the one in Kafka.
     #[error(
         "topic {POSITIONS_TOPIC} has position {flush} under key {key}, before {noted}, which outbox.relay says was stored there: an old record was written again, or Kafka has lost one. Events between the two are in Kafka already, or were lost with the record; compare them with the outbox table, then run `walpost slot adopt --forget-position`, and the relay starts at the confirmed_flush_lsn of slot {slot}"
     )]
     Behind {
-        /// The slot.
         slot: String,
         /// How far everything is in Kafka, according to the topic.
         flush: Lsn,
         /// According to the database.
         noted: Lsn,
-        /// The key of the position.
         key: String,
     },
     /// A null value removed the position, and the database does not know that.
     #[error(
         "topic {POSITIONS_TOPIC} has a null value under key {key}, although outbox.relay says that the relay of slot {slot} has stored a position there: something other than `walpost slot adopt --forget-position` wrote it, or that command did not finish. Events committed after {start} may be in Kafka already; compare what was published, then run `walpost slot adopt --forget-position`, and the relay starts at the slot's confirmed_flush_lsn"
     )]
-    Forgotten {
-        /// The slot.
-        slot: String,
-        /// Its position.
-        start: Lsn,
-        /// The key of the position.
-        key: String,
-    },
+    Forgotten { slot: String, start: Lsn, key: String },
     /// The WAL continued from an earlier state, and has different events at the position.
     #[error(
         "topic {POSITIONS_TOPIC} has position {position} for this relay (key {key}), but the WAL of slot {slot} does not have that event: {found}; the database was restored to an earlier state and has been written to since, or [postgres] publication now names a different publication. Nothing was published or confirmed: events committed after {start} may be missing from Kafka, and Kafka may have events that the database has lost; compare what was published with the outbox table, then run `walpost slot adopt --forget-position`, and the relay publishes everything after the slot's confirmed_flush_lsn {start}"
     )]
     Displaced {
-        /// The position.
         position: Position,
         /// What is there instead.
         found: &'static str,
-        /// The slot.
         slot: String,
-        /// Its position.
         start: Lsn,
-        /// The key of the position.
         key: String,
     },
 }

@@ -22,7 +22,6 @@ use crate::sink::stored_position::{Cluster, StoredPosition};
 pub struct PositionSkip {
     /// The start of its commit record. Every event before it is in Kafka.
     pub commit: Lsn,
-    /// The slot that it is in.
     pub slot: String,
     /// What a stream of it would begin with.
     pub begun: Begun,

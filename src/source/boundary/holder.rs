@@ -5,7 +5,6 @@ use crate::relay::boundary::Lsn;
 /// A slot that events can be read from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
-    /// The slot.
     pub slot: String,
     /// The earliest position that it holds.
     pub from: Lsn,

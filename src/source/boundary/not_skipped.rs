@@ -18,9 +18,7 @@ pub enum NotSkipped {
         "nothing was skipped: Postgres can't send the transaction at {fails} ({error}), which comes before {wanted}; run `walpost slot skip --lsn {fails}`"
     )]
     Another {
-        /// The one that was to be skipped.
         wanted: Lsn,
-        /// The one that fails.
         fails: Lsn,
         /// What Postgres says.
         error: String,
@@ -33,7 +31,6 @@ pub enum NotSkipped {
         "nothing was skipped: {events} events before {wanted} are not confirmed yet, starting with the transaction at {commit}; start the relay to publish them, then stop it and try again"
     )]
     Unpublished {
-        /// The one that was to be skipped.
         wanted: Lsn,
         /// How many.
         events: u64,

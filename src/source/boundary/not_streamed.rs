@@ -13,7 +13,6 @@ pub enum NotStreamed {
     Kind {
         /// The relation.
         table: TableName,
-        /// Its kind.
         kind: &'static str,
     },
     /// An unlogged table or partition.
@@ -46,7 +45,6 @@ pub enum NotStreamed {
     Child {
         /// The outbox table.
         table: TableName,
-        /// The child.
         child: TableName,
     },
     /// The publication has a column list that lacks columns that are read.
@@ -57,9 +55,7 @@ pub enum NotStreamed {
         quote_identifier(publication)
     )]
     Columns {
-        /// The publication.
         publication: String,
-        /// The table.
         table: TableName,
         /// The columns with their roles.
         columns: Vec<String>,
@@ -67,13 +63,9 @@ pub enum NotStreamed {
     /// A generated column is read, which the publication does not publish.
     #[error("{}", generated(publication, table, column, role, *can_be_published))]
     Generated {
-        /// The publication.
         publication: String,
-        /// The table.
         table: TableName,
-        /// The column.
         column: String,
-        /// Its role.
         role: &'static str,
         /// Whether a setting of the publication would publish it.
         can_be_published: bool,

@@ -4,7 +4,6 @@ use std::fmt;
 
 use crate::relay::boundary::Lsn;
 
-/// A place in a stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StreamPlace {
     /// The commit record of the transaction being sent.

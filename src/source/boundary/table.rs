@@ -9,9 +9,7 @@ use crate::relay::decode::role::Role;
 /// A table's schema and name, displayed quoted, so that it can be pasted into SQL.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Deserialize)]
 pub struct TableName {
-    /// The schema.
     pub schema: String,
-    /// The table.
     pub name: String,
 }
 
@@ -21,7 +19,6 @@ impl fmt::Display for TableName {
     }
 }
 
-/// An outbox table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutboxTable {
     /// Its name; for a partitioned table, the root's.
@@ -31,7 +28,6 @@ pub struct OutboxTable {
 }
 
 impl OutboxTable {
-    /// The table of an outbox.
     #[must_use]
     pub fn of(outbox: &Outbox) -> Self {
         let table = TableName { schema: outbox.namespace.clone(), name: outbox.table.clone() };

@@ -18,7 +18,6 @@ pub(crate) struct Catalog {
     pub(crate) table: Option<CatalogTable>,
 }
 
-/// A publication.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
 pub(crate) struct Publication {
     pub(crate) inserts: bool,

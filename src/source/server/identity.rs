@@ -56,7 +56,6 @@ impl Server {
         })
     }
 
-    /// Whether it is a standby.
     #[must_use]
     pub const fn is_standby(&self) -> bool {
         self.standby
@@ -97,7 +96,6 @@ impl Server {
 pub(crate) struct System {
     /// The cluster's system identifier.
     pub identifier: String,
-    /// The timeline.
     pub timeline: u32,
     /// The timelines that its own descends from.
     pub ancestry: Ancestry,

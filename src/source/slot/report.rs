@@ -16,7 +16,6 @@ use crate::source::state::relay_state;
 pub(crate) struct SlotReport {
     /// The slot's name.
     pub slot: String,
-    /// The database.
     pub database: String,
     /// Where the server's WAL ends.
     pub wal_end_lsn: String,

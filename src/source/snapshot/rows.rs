@@ -53,7 +53,6 @@ impl Tally {
     }
 }
 
-/// A row's place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Place {
     table: u32,

@@ -10,7 +10,6 @@ use crate::relay::boundary::{Batch, Lsn};
 use crate::source::batch_channel::{BatchChannel, StreamShared, StreamStop, channel};
 use crate::source::error::SourceError;
 
-/// An event of the stream.
 #[derive(Debug)]
 pub enum StreamEvent {
     /// Messages, in order.

@@ -33,7 +33,6 @@ use crate::source::state::secrets::{self, Secrets};
 pub struct Source {
     /// The stream. If there is a backfill, it comes first.
     pub stream: Stream,
-    /// The server.
     pub server: Server,
     /// Where it comes from.
     pub origin: Origin,

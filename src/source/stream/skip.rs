@@ -49,7 +49,6 @@ use crate::source::state::secrets::{self, Secrets};
 /// An outbox table and the column that identifies its rows.
 #[derive(Clone, Debug)]
 pub(crate) struct ListedTable {
-    /// The table.
     pub table: TableName,
     /// Its column with the event ids.
     pub id: Option<String>,
@@ -68,7 +67,6 @@ pub(crate) struct UnsendableTransaction {
     pub xid: u32,
     /// What Postgres says.
     pub error: String,
-    /// The SQLSTATE.
     pub sqlstate: String,
     /// How many of its events Postgres sent before it failed: published, unless the relay stopped before Kafka
     /// acknowledged them.

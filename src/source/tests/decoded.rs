@@ -7,7 +7,6 @@ use crate::relay::boundary::{Batch, Lsn};
 use crate::source::stream::handle::Stream;
 use crate::source::{SourceError, StreamEvent};
 
-/// A message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Message {
     Begin {

@@ -52,7 +52,6 @@ impl Outbox {
         rows.iter().map(|row| row.text(0).unwrap_or("null").to_owned()).collect()
     }
 
-    /// One value.
     fn value(&self, sql: &str) -> String {
         self.sql(sql).into_iter().next().unwrap_or_else(|| panic!("{sql} gave no row"))
     }

@@ -97,7 +97,6 @@ impl Container {
     }
 }
 
-/// The variable of a property.
 fn variable(property: &str) -> String {
     format!("KAFKA_{}", property.replace('.', "_").to_uppercase())
 }

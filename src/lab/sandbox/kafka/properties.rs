@@ -9,7 +9,6 @@ pub(super) struct Node {
     pub(super) id: u16,
     /// The port for clients.
     pub(super) port: u16,
-    /// The port for controllers.
     pub(super) controller_port: u16,
 }
 

@@ -39,7 +39,6 @@ const START_PAUSE: Duration = Duration::from_millis(250);
 /// What to start. The default is the installed PostgreSQL with logical replication, as durable as in production.
 #[derive(Debug, Clone, Default)]
 pub struct PostgresOptions {
-    /// The version.
     pub version: PostgresVersion,
     /// Whether commits wait for the disk.
     pub durability: Durability,

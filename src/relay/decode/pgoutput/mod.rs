@@ -96,18 +96,15 @@ pub enum Message<'a> {
     Insert {
         /// The table's OID, as in its Relation message.
         relation: u32,
-        /// The row.
         row: Tuple<'a>,
     },
     /// A logical message (`pg_logical_emit_message`).
     Logical {
         /// Whether it belongs to the surrounding transaction.
         transactional: bool,
-        /// Its LSN.
         lsn: Lsn,
         /// Its prefix, in the database's encoding.
         prefix: &'a [u8],
-        /// Its content.
         content: &'a [u8],
     },
     /// A logical message that was too large to read.
@@ -130,7 +127,6 @@ pub struct Relation<'a> {
     pub oid: u32,
     /// Its schema's name.
     pub namespace: &'a str,
-    /// Its name.
     pub name: &'a str,
     columns: &'a [u8],
     column_count: u16,
@@ -139,9 +135,7 @@ pub struct Relation<'a> {
 /// One column of a [`Relation`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RelationColumn<'a> {
-    /// The column's name.
     pub name: &'a str,
-    /// The OID of its type.
     pub type_oid: u32,
 }
 
