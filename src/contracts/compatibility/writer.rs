@@ -1,8 +1,9 @@
 //! What a writer's schema promises of one value: a conjunction of schemas.
 
 use serde_json::{Map, Value};
+use walpost_producer::schema::number::is_whole;
 
-use super::number::{equal, is_whole, less};
+use super::number::{equal, less};
 
 /// The kinds of JSON values, integers apart.
 pub(super) const TYPES: [&str; 7] = ["null", "boolean", "object", "array", "integer", "number", "string"];

@@ -21,7 +21,7 @@
 //! | `format: regex` | quadratic in the number of named groups | refused above a length (`patterns.rs`) |
 //! | other formats, lengths | linear | per byte |
 //! | `enum`, `const`, `required` | each entry | per entry |
-//! | `multipleOf` | fractions of bounded length | a constant |
+//! | `multipleOf` | replaced by a division in decimal, of at most 20 digits (`number.rs`) | a constant |
 //! | errors of `anyOf`, `oneOf` | all errors of all branches are kept in memory to report one | `locate`; skipped above a limit |
 
 use std::ops::AddAssign;

@@ -15,6 +15,7 @@ pub mod inspect;
 pub mod reference;
 pub mod cost;
 mod patterns;
+pub mod number;
 mod unique;
 pub mod keywords;
 pub mod moment;
@@ -75,6 +76,7 @@ impl Schema {
             .should_ignore_unknown_formats(true)
             .with_format("regex", patterns::is_pattern)
             .with_keyword("uniqueItems", |_, wanted, _| Ok(unique::keyword(wanted)))
+            .with_keyword("multipleOf", |_, wanted, _| number::multiple_of(wanted))
             .with_pattern_options(
                 PatternOptions::regex().size_limit(PATTERN_BYTES_MAX).dfa_size_limit(PATTERN_BYTES_MAX),
             );

@@ -6,6 +6,8 @@ use std::cmp::Ordering;
 use jsonschema::{Keyword, ValidationError};
 use serde_json::{Number, Value};
 
+use super::number;
+
 /// `uniqueItems: true`, or `false`, which requires nothing.
 struct UniqueItems {
     is_wanted: bool,
@@ -38,7 +40,7 @@ impl<'i> Keyword<'i> for UniqueItems {
 enum Item<'a> {
     Null,
     Bool(bool),
-    Number(Exact),
+    Number(Exact<'a>),
     String(&'a str),
     Array(Vec<Self>),
     Object(Vec<(&'a str, Self)>),
@@ -49,7 +51,7 @@ impl<'a> Item<'a> {
         match value {
             Value::Null => Self::Null,
             Value::Bool(value) => Self::Bool(*value),
-            Value::Number(number) => Self::Number(Exact::of(number)),
+            Value::Number(number) => Self::Number(Exact(number)),
             Value::String(text) => Self::String(text),
             Value::Array(items) => Self::Array(items.iter().map(Self::of).collect()),
             Value::Object(entries) => {
@@ -62,54 +64,29 @@ impl<'a> Item<'a> {
     }
 }
 
-/// A number: its floor, and the remainder.
+/// A number, ordered by its value.
 #[derive(Debug)]
-struct Exact {
-    whole: f64,
-    /// The range in which integers are exact.
-    integer: Option<i128>,
-    fraction: f64,
-}
+struct Exact<'a>(&'a Number);
 
-impl Exact {
-    fn of(number: &Number) -> Self {
-        if let Some(integer) = number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from)) {
-            return Self { whole: 0.0, integer: Some(integer), fraction: 0.0 };
-        }
-        let value = number.as_f64().unwrap_or(f64::INFINITY);
-        let whole = value.floor();
-        #[expect(clippy::cast_possible_truncation, reason = "the range is checked, and a whole number of it is exact")]
-        let integer = (whole.abs() < 1e30).then_some(whole as i128);
-        Self { whole, integer, fraction: value - whole }
-    }
-}
-
-impl Ord for Exact {
+impl Ord for Exact<'_> {
     fn cmp(&self, other: &Self) -> Ordering {
-        let whole = match (self.integer, other.integer) {
-            (Some(a), Some(b)) => a.cmp(&b),
-            // Beyond any integer.
-            (Some(_), None) => 0.0_f64.total_cmp(&other.whole),
-            (None, Some(_)) => self.whole.total_cmp(&0.0),
-            (None, None) => self.whole.total_cmp(&other.whole),
-        };
-        whole.then_with(|| self.fraction.total_cmp(&other.fraction))
+        number::compare(self.0, other.0)
     }
 }
 
-impl PartialOrd for Exact {
+impl PartialOrd for Exact<'_> {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl PartialEq for Exact {
+impl PartialEq for Exact<'_> {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other).is_eq()
     }
 }
 
-impl Eq for Exact {}
+impl Eq for Exact<'_> {}
 
 #[cfg(test)]
 mod tests {
