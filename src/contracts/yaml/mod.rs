@@ -12,17 +12,22 @@ use std::path::Path;
 use std::sync::Arc;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span, Tag};
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
 use walpost_producer::schema::pointer::{DEPTH_MAX, step};
 
 use super::diagnostic::{ContractRule, Diagnostic, Place};
 
+mod quoted;
+mod scalar;
 mod surrogates;
 
 /// Most values in a file, including expanded aliases.
 const VALUES_MAX: usize = 100_000;
 /// Most bytes of strings and JSON pointers, including expanded aliases.
 const BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Most quoted scalars whose lines are indented so that the parser accepts them.
+const INDENTED_MAX: usize = 100;
 
 /// The document of a file.
 #[derive(Debug)]
@@ -40,6 +45,20 @@ impl Document {
     /// # Errors
     /// The first mistake; parsing can't continue after it.
     pub fn parse(file: &Arc<Path>, text: &str) -> Result<Self, Diagnostic> {
+        let mut text = surrogates::joined(text);
+        for _ in 0..INDENTED_MAX {
+            match Self::build(file, &text) {
+                Ok(document) => return Ok(document),
+                Err(Failure { diagnostic, start }) => {
+                    let indented = start.and_then(|start| quoted::indented(&text, start));
+                    text = Cow::Owned(indented.ok_or(diagnostic)?);
+                }
+            }
+        }
+        Self::build(file, &text).map_err(|failure| failure.diagnostic)
+    }
+
+    fn build(file: &Arc<Path>, text: &str) -> Result<Self, Failure> {
         let mut builder = Builder {
             file,
             stack: Vec::new(),
@@ -50,17 +69,16 @@ impl Document {
             root: None,
         };
         let mut documents = 0;
-        let text = &*surrogates::joined(text);
         for event in Parser::new_from_str(text) {
-            let (event, span) = event.map_err(|error| builder.syntax(text, &error))?;
+            let (event, span) = event.map_err(|error| Failure {
+                diagnostic: builder.syntax(text, &error),
+                start: Some(error.marker().index()),
+            })?;
             if matches!(event, Event::DocumentStart(_)) {
                 documents += 1;
                 if documents > 1 {
-                    return Err(builder.diagnostic(
-                        &span.start,
-                        ContractRule::Yaml,
-                        "a second document in one file; put it into a file of its own",
-                    ));
+                    let what = "a second document in one file; put it into a file of its own";
+                    return Err(builder.diagnostic(&span.start, ContractRule::Yaml, what).into());
                 }
             }
             builder.take(event, span)?;
@@ -88,6 +106,19 @@ impl Document {
     #[must_use]
     pub fn diagnostic(&self, pointer: &str, rule: ContractRule, what: impl Into<String>) -> Diagnostic {
         Diagnostic { place: self.place(pointer), rule, what: what.into() }
+    }
+}
+
+/// Why a text can't be parsed.
+struct Failure {
+    diagnostic: Diagnostic,
+    /// The character that the parser names, from 0.
+    start: Option<usize>,
+}
+
+impl From<Diagnostic> for Failure {
+    fn from(diagnostic: Diagnostic) -> Self {
+        Self { diagnostic, start: None }
     }
 }
 
@@ -262,7 +293,7 @@ impl Builder<'_> {
         if style != ScalarStyle::Plain {
             return Ok(Value::String(text.to_owned()));
         }
-        resolve(text).ok_or_else(|| {
+        scalar::resolve(text).ok_or_else(|| {
             let is_beyond = text.contains(|digit: char| digit.is_ascii_digit());
             let what = if is_beyond { "beyond the range of a double" } else { "not a JSON number" };
             self.diagnostic(at, ContractRule::Yaml, format!("{text} is {what}; quote it if it is a string"))
@@ -343,57 +374,6 @@ impl Size {
             _ => Self { values: 1, bytes: 0 },
         }
     }
-}
-
-/// A plain scalar by the core schema of YAML 1.2 (section 10.3.2); `None` if it is a number that JSON can't represent.
-fn resolve(text: &str) -> Option<Value> {
-    match text {
-        "" | "~" | "null" | "Null" | "NULL" => return Some(Value::Null),
-        "true" | "True" | "TRUE" => return Some(Value::Bool(true)),
-        "false" | "False" | "FALSE" => return Some(Value::Bool(false)),
-        ".nan" | ".NaN" | ".NAN" => return None,
-        _ => {}
-    }
-    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
-    if matches!(unsigned, ".inf" | ".Inf" | ".INF") {
-        return None;
-    }
-    let radix = |digits: &str, radix| i64::from_str_radix(digits, radix).ok().map(Value::from);
-    if let Some(digits) = text.strip_prefix("0x").filter(|d| !d.is_empty() && d.bytes().all(|b| b.is_ascii_hexdigit()))
-    {
-        return radix(digits, 16);
-    }
-    if let Some(digits) =
-        text.strip_prefix("0o").filter(|d| !d.is_empty() && d.bytes().all(|b| matches!(b, b'0'..=b'7')))
-    {
-        return radix(digits, 8);
-    }
-    if !is_number(unsigned) {
-        return Some(Value::String(text.to_owned()));
-    }
-    let plain = text.strip_prefix('+').unwrap_or(text);
-    if let Ok(number) = plain.parse::<i64>() {
-        return Some(Value::from(number));
-    }
-    if let Ok(number) = plain.parse::<u64>() {
-        return Some(Value::from(number));
-    }
-    plain.parse::<f64>().ok().and_then(Number::from_f64).map(Value::Number)
-}
-
-/// `[0-9]+ ( \. [0-9]* )?` or `\. [0-9]+`, then perhaps an exponent.
-fn is_number(text: &str) -> bool {
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
-        Some((mantissa, exponent)) => (mantissa, Some(exponent.strip_prefix(['-', '+']).unwrap_or(exponent))),
-        None => (text, None),
-    };
-    let is_mantissa = match mantissa.split_once('.') {
-        None => digits(mantissa),
-        Some(("", fraction)) => digits(fraction),
-        Some((whole, fraction)) => digits(whole) && (fraction.is_empty() || digits(fraction)),
-    };
-    is_mantissa && exponent.is_none_or(digits)
 }
 
 #[cfg(test)]
