@@ -83,7 +83,7 @@ impl Comparison {
     }
 
     /// `if`, `then`, `else`.
-    fn condition(&mut self, reader: &Map<String, Value>, writer: &Writer<'_>, property: &str) {
+    fn condition<'a>(&mut self, reader: &'a Map<String, Value>, writer: &Writer<'a>, property: &str) {
         let keywords = |part: &Map<String, Value>| ["if", "then", "else"].map(|keyword| part.get(keyword).cloned());
         let [Some(condition), then, otherwise] = ["if", "then", "else"].map(|keyword| reader.get(keyword)) else {
             return;
@@ -91,8 +91,14 @@ impl Comparison {
         if writer.parts().any(|part| keywords(part) == keywords(reader)) {
             return;
         }
-        let is_accepted = then.is_none_or(|then| self.accepts(then, &writer.clone().and(condition)))
-            && otherwise.is_none_or(|otherwise| self.accepts(otherwise, &writer.clone().without(condition)));
+        // Where the writer has the same condition, what follows from it there is promised, too.
+        let with = |promised: Writer<'a>, keyword| {
+            let same = writer.parts().filter(|part| part.get("if") == Some(condition));
+            same.filter_map(|part| part.get(keyword)).fold(promised, Writer::and)
+        };
+        let is_accepted = then.is_none_or(|then| self.accepts(then, &with(writer.clone().and(condition), "then")))
+            && otherwise
+                .is_none_or(|otherwise| self.accepts(otherwise, &with(writer.clone().without(condition), "else")));
         if !is_accepted {
             self.breach(property, CompatibilityRule::ConditionChanged, "");
         }

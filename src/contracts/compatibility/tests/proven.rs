@@ -158,4 +158,10 @@ fn case_43_what_is_safe_is_not_refused() {
         .map(|number| json!({"anyOf": [{"required": [format!("b{number}")]}, {"required": [format!("a{number}")]}, {"required": ["c"]}]}))
         .collect();
     accepted(&json!({"allOf": wider}), &choices(json!({})));
+    // Under the same condition, less is asked for.
+    let conditional = |then: Value| json!({"if": {"required": ["a"]}, "then": then, "else": {"maxProperties": 3}});
+    let least = |least: u64| conditional(json!({"minProperties": least}));
+    accepted(&least(2), &least(3));
+    accepted(&conditional(json!({})), &least(3));
+    refused("condition_changed", &least(3), &least(2), &json!({"a": 1, "b": 2}));
 }
