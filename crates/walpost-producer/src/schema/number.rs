@@ -103,7 +103,7 @@ fn multiplied(a: u128, b: u128, modulus: u128) -> u128 {
     // In two halves of a factor, so that no product overflows.
     const HALF: u32 = 34;
     let (high, low) = (b >> HALF, b & ((1 << HALF) - 1));
-    let high = (a * high % modulus << HALF) % modulus;
+    let high = ((a * high % modulus) << HALF) % modulus;
     (high + a * low % modulus) % modulus
 }
 
