@@ -1,5 +1,5 @@
-//! Quoted scalars of several lines. YAML wants their lines indented deeper than the key; what writes and reads YAML mostly takes them at
-//! the key, too, and only this parser does not. The blanks at the start of such a line are no part of the text.
+//! Quoted scalars that span lines. YAML 1.2 (section 7.3) indents their continuation lines deeper than the key. Most libraries accept
+//! them at the column of the key, too; this parser does not. The blanks at the start of such a line are not part of the text.
 
 /// The text with the lines of one quoted scalar indented, which starts at this character. `None` if none starts there, or if all its lines
 /// are indented.

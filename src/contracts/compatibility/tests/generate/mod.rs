@@ -76,15 +76,10 @@ fn case_43_compatible_pairs_of_random_schemas_read_every_generated_payload() {
     assert!(tally.payloads > tally.compatible * 4, "{tally:?}");
 }
 
-/// Seeds that found a pair that was called compatible, and a payload that its reader refuses.
 #[test]
-fn case_43_seeds_that_failed_pass() {
-    for seed in [
-        // A large whole number was rounded before it was divided by a fraction.
-        1_247_406,
-    ] {
-        try_pair(seed, &mut Tally::default());
-    }
+fn case_43_a_pair_that_was_once_refuted_is_not() {
+    // A large whole number was rounded before it was divided by a fraction.
+    try_pair(1_247_406, &mut Tally::default());
 }
 
 fn try_pair(seed: u64, tally: &mut Tally) {
