@@ -122,9 +122,13 @@ fn define(
                 at.diagnostic(ContractRule::Name, format!("{key} {value:?} is empty, or begins or ends with a space")),
             );
         }
-        if value.len() > NAME_BYTES_MAX || value.contains(char::is_control) {
+        let is_long = value.len() > NAME_BYTES_MAX;
+        if is_long || value.contains(char::is_control) {
             let at = of.get(key).unwrap_or_else(|| of.clone());
-            let what = format!("{key} has a control character, or more than {NAME_BYTES_MAX} bytes");
+            let what = match is_long {
+                true => format!("{key} has {} bytes; the limit is {NAME_BYTES_MAX}", value.len()),
+                false => format!("{key} has a control character: {value:?}"),
+            };
             diagnostics.push(at.diagnostic(ContractRule::Name, what));
         }
     }
@@ -170,15 +174,16 @@ fn schema(object: &Cursor<'_>, custom: &Custom<'_>, diagnostics: &mut Vec<Diagno
     (diagnostics.len() == before).then_some(JsonSchema { value, text })
 }
 
-/// The format of the servers of type kafka, of which there must be at least one.
+/// The format of the servers of type kafka. If the contract names servers at all, one must be of this type, or its topics are
+/// another broker's.
 fn format(contract: &Cursor<'_>, diagnostics: &mut Vec<Diagnostic>) -> Format {
     let servers = contract.items("servers");
+    let is_elsewhere = !servers.is_empty();
     let kafka: Vec<_> = servers.into_iter().filter(|server| server.text("type") == Some("kafka")).collect();
-    if kafka.is_empty() {
-        diagnostics.push(contract.diagnostic(
-            ContractRule::MissingKey,
-            "a contract with a topic needs a server of type kafka under servers",
-        ));
+    if is_elsewhere && kafka.is_empty() {
+        let what = "a contract with a topic needs a server of type kafka, and none of these is one; add it, or remove all servers";
+        let at = contract.get("servers").unwrap_or_else(|| contract.clone());
+        diagnostics.push(at.diagnostic(ContractRule::MissingKey, what));
     }
     let mut format = None;
     for server in &kafka {

@@ -1,7 +1,7 @@
 //! ODCS properties to JSON Schema.
 //!
-//! A property that is not `required` may be missing or null, as in the standard; an item of an array or a value of a map may be null
-//! only with `required: false`. An object with properties allows no others: a producer publishes what its contract names. `unique` and
+//! A property that is not `required` may be missing or null, as in the standard, and an item of an array or a value of a map may be
+//! null. An object with properties allows no others: a producer publishes what its contract names. `unique` and
 //! `primaryKey` concern several rows, not one payload, and are ignored.
 
 use std::collections::BTreeMap;
@@ -100,7 +100,7 @@ impl Made {
         let mut required: Vec<Value> = Vec::new();
         for property in object.items("properties") {
             let name = payload_name(&property);
-            let is_required = property.flag("required").unwrap_or(false);
+            let is_required = is_required(&property);
             let below = step(&step(at, "properties"), name);
             let made = self.property(&property, &below, !is_required);
             if properties.insert(name.to_owned(), made).is_some() {
@@ -135,7 +135,7 @@ impl Made {
         let options = [("maxItems", "maxItems"), ("minItems", "minItems"), ("uniqueItems", "uniqueItems")];
         self.options(array, at, &options, schema);
         if let Some(items) = array.get("items") {
-            let made = self.property(&items, &step(at, "items"), items.flag("required") == Some(false));
+            let made = self.property(&items, &step(at, "items"), !is_required(&items));
             schema.insert("items".to_owned(), made);
         }
     }
@@ -144,7 +144,7 @@ impl Made {
         schema.insert("type".to_owned(), json!("object"));
         let Some(map) = property.get("map") else { return };
         if let Some(value) = map.get("value") {
-            let made = self.property(&value, &step(at, "additionalProperties"), value.flag("required") == Some(false));
+            let made = self.property(&value, &step(at, "additionalProperties"), !is_required(&value));
             schema.insert("additionalProperties".to_owned(), made);
         }
         let Some(key) = map.get("key") else { return };
@@ -291,6 +291,11 @@ impl Made {
         self.origins.insert(step(at, "enum"), values[0].pointer.clone());
         schema.insert("enum".to_owned(), values.iter().map(|value| value.value.clone()).collect());
     }
+}
+
+/// Whether there is always a value; the standard's default is that there need not be.
+fn is_required(element: &Cursor<'_>) -> bool {
+    element.flag("required").unwrap_or(false)
 }
 
 /// The form of a date in version 3.0, which had no other logical type for dates with a time.

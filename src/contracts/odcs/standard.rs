@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-use jsonschema::error::ValidationErrorKind;
+use jsonschema::error::{TypeKind, ValidationErrorKind};
 use jsonschema::{ValidationError, Validator};
 use serde_json::Value;
 use walpost_producer::schema::pointer::step;
@@ -16,7 +16,7 @@ use crate::config::nearest::nearest;
 use crate::contracts::diagnostic::{ContractRule, Diagnostic, Place};
 
 /// Longest excerpt of a value in a message, in characters.
-const SHOWN_MAX: usize = 160;
+const SHOWN_MAX: usize = 60;
 
 /// A version of the standard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,6 +37,16 @@ impl Edition {
             Some(api) if api.starts_with("v3.0.") => Self::V3_0,
             Some(api) if api.starts_with("v3.1.") => Self::V3_1,
             _ => Self::V3_2,
+        }
+    }
+
+    /// The later ones, in order, each with its `apiVersion`.
+    fn later(self) -> &'static [(&'static str, Self)] {
+        const LATER: [(&str, Edition); 2] = [("3.1", Edition::V3_1), ("3.2", Edition::V3_2)];
+        match self {
+            Self::V3_0 => &LATER,
+            Self::V3_1 => &LATER[1..],
+            Self::V3_2 => &[],
         }
     }
 
@@ -79,6 +89,15 @@ impl Standard {
         Self { validator, keys }
     }
 
+    /// The deviations of a document.
+    fn findings(&self, document: &Value) -> Vec<Finding> {
+        let mut found = Vec::new();
+        for error in self.validator.iter_errors(document) {
+            gather(&error, self, &mut found);
+        }
+        found
+    }
+
     /// What to do about a key that is not known.
     fn advice(&self, key: &str) -> String {
         for (version, standard) in [("3.1", &V3_1), ("3.2", &V3_2)] {
@@ -105,16 +124,17 @@ fn number_at<'t>(text: &'t str, place: &Place) -> Option<&'t str> {
 
 /// All deviations of a document from the standard, version 3.
 pub(super) fn diagnostics(document: &Document, text: &str) -> Vec<Diagnostic> {
-    let mut found = Vec::new();
-    let standard = Edition::of(&document.value).standard();
-    for error in standard.validator.iter_errors(&document.value) {
-        gather(&error, standard, &mut found);
-    }
+    let edition = Edition::of(&document.value);
+    let mut found = edition.standard().findings(&document.value);
     let api = document.value.get("apiVersion").and_then(Value::as_str);
     if let Some(api) = api.filter(|api| api.starts_with("v2.")) {
         let what = format!("version {api} of the standard is too old; use version 3 (apiVersion: v3.1.0)");
         found.retain(|finding| finding.pointer != "/apiVersion");
         found.push(Finding { pointer: "/apiVersion".to_owned(), rule: ContractRule::Odcs, what, is_known_key: false });
+    }
+    // Version 3.0 allows other keys. In a topic's contract a misspelled one would go unnoticed.
+    if edition == Edition::V3_0 && !has_topic(&document.value) {
+        found.retain(|finding| finding.rule != ContractRule::UnknownKey);
     }
     // If a part of an object is wrong, its known keys count as unevaluated and would be reported as unknown.
     let is_doubtful = |finding: &Finding| {
@@ -123,7 +143,9 @@ pub(super) fn diagnostics(document: &Document, text: &str) -> Vec<Diagnostic> {
         finding.is_known_key && found.iter().any(is_cause)
     };
     let kept: Vec<bool> = found.iter().map(|finding| !is_doubtful(finding)).collect();
-    let kept = found.into_iter().zip(kept).filter(|(_, kept)| *kept).map(|(finding, _)| finding);
+    let mut kept: Vec<Finding> =
+        found.into_iter().zip(kept).filter(|(_, kept)| *kept).map(|(finding, _)| finding).collect();
+    name_later(edition, &document.value, &mut kept);
     let diagnostic = |finding: Finding| {
         let place = document.place(&finding.pointer);
         // 1.10 is the number 1.1.
@@ -131,11 +153,34 @@ pub(super) fn diagnostics(document: &Document, text: &str) -> Vec<Diagnostic> {
         let what = written.map(|written| format!("{written} is not of type \"string\"{QUOTE_IT}: \"{written}\""));
         Diagnostic { place, rule: finding.rule, what: what.unwrap_or(finding.what) }
     };
-    let mut diagnostics: Vec<Diagnostic> = kept.map(diagnostic).collect();
+    let mut diagnostics: Vec<Diagnostic> = kept.into_iter().map(diagnostic).collect();
     // Each part of the standard's schema that covers the object reports the same unknown key.
     diagnostics.sort();
     diagnostics.dedup();
     diagnostics
+}
+
+/// Whether a contract has a schema object that becomes a schema version.
+fn has_topic(document: &Value) -> bool {
+    let is_topic = |object: &Value| object.get("physicalType").and_then(Value::as_str) == Some("topic");
+    document.get("schema").and_then(Value::as_array).is_some_and(|objects| objects.iter().any(is_topic))
+}
+
+/// Adds to each finding that a later version of the standard allows it.
+fn name_later(edition: Edition, document: &Value, found: &mut [Finding]) {
+    if found.is_empty() {
+        return;
+    }
+    let pointers = |later: Edition| -> BTreeSet<String> {
+        later.standard().findings(document).into_iter().map(|finding| finding.pointer).collect()
+    };
+    let later: Vec<_> = edition.later().iter().map(|(version, later)| (version, pointers(*later))).collect();
+    for finding in found.iter_mut().filter(|finding| finding.rule != ContractRule::UnknownKey) {
+        if let Some((version, _)) = later.iter().find(|(_, remaining)| !remaining.contains(&finding.pointer)) {
+            let allows = if finding.rule == ContractRule::MissingKey { "does not require it" } else { "allows it" };
+            finding.what += &format!("; version {version} of the standard {allows} (apiVersion: v{version}.0)");
+        }
+    }
 }
 
 struct Finding {
@@ -174,26 +219,47 @@ fn gather(error: &ValidationError<'_>, standard: &Standard, found: &mut Vec<Find
             };
             match context.iter().filter(is_of_type).min_by_key(|errors| errors.len()) {
                 Some(errors) => errors.iter().for_each(|error| gather(error, standard, found)),
-                None => push(pointer.to_owned(), ContractRule::Odcs, shown(error)),
+                None => push(pointer.to_owned(), ContractRule::Odcs, of_no_type(error, context)),
             }
         }
         ValidationErrorKind::Enum { options } => {
             let options: Vec<&str> = options.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-            let what = format!("{} is not one of {}", error.instance(), options.join(", "));
+            let what = format!("{} is not one of {}", excerpt(error.instance()), options.join(", "));
             push(pointer.to_owned(), ContractRule::Odcs, what);
         }
         _ => push(pointer.to_owned(), ContractRule::Odcs, shown(error)),
     }
 }
 
+/// The message for a value whose type no alternative has.
+fn of_no_type(error: &ValidationError<'_>, alternatives: &[Vec<ValidationError<'_>>]) -> String {
+    let mut types = BTreeSet::new();
+    for error in alternatives.iter().flatten() {
+        if let ValidationErrorKind::Type { kind: TypeKind::Single(kind) } = error.kind() {
+            types.insert(format!("\"{kind}\""));
+        }
+    }
+    let types: Vec<String> = types.into_iter().collect();
+    match types.is_empty() {
+        true => shown(error),
+        false => format!("{} is not of type {}", excerpt(error.instance()), types.join(" or ")),
+    }
+}
+
 fn shown(error: &ValidationError<'_>) -> String {
-    let text = error.to_string();
+    let text = error.masked_with(excerpt(error.instance())).to_string();
     let hint = match error.kind() {
         ValidationErrorKind::Type { .. } if error.instance().is_number() && text.contains("string") => QUOTE_IT,
         _ => "",
     };
+    text + hint
+}
+
+/// The start of a value.
+fn excerpt(value: &Value) -> String {
+    let text = value.to_string();
     match text.char_indices().nth(SHOWN_MAX) {
-        Some((end, _)) => format!("{}...{hint}", &text[..end]),
-        None => text + hint,
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text,
     }
 }

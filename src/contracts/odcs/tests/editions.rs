@@ -70,6 +70,36 @@ fn case_44_each_version_has_its_own_keys() {
 }
 
 #[test]
+fn case_44_a_mistake_that_a_later_version_allows_says_so() {
+    let timestamp = contract("v3.0.2", "", "{name: q, logicalType: timestamp}");
+    let found = parsed(&timestamp).expect_err("it is of 3.1");
+    assert!(
+        found[0].ends_with("array, boolean; version 3.1 of the standard allows it (apiVersion: v3.1.0)"),
+        "{found:?}"
+    );
+    let no_status = contract("v3.1.0", "", ANY).replace("status: active\n", "");
+    assert_eq!(
+        parsed(&no_status).expect_err("it has none"),
+        [
+            "c.yaml:1:1: missing_key: the key status is missing; version 3.2 of the standard does not require it (apiVersion: v3.2.0)"
+        ]
+    );
+    // A long value is cut, and what is wrong with it is not.
+    let team = format!("team: {{name: checkout, description: {}}}\n", "x".repeat(200));
+    let found = parsed(&contract("v3.0.2", &team, ANY)).expect_err("a team is a list before 3.1");
+    let part = "xxx... is not of type \"array\"; version 3.1 of the standard allows it";
+    assert!(found.len() == 1 && found[0].contains(part), "{found:?}");
+}
+
+/// Its JSON Schema for other tools allows them, and the strict one does not.
+#[test]
+fn case_44_version_3_0_allows_other_keys_where_no_topic_is_defined() {
+    let text = contract("v3.0.2", "team: [{username: ann, comment: x}]\nowner: ann\n", ANY);
+    assert_eq!(parsed(&text).expect_err("a misspelled key would go unnoticed").len(), 2);
+    assert_eq!(read_well(&text.replace("physicalType: topic", "physicalType: table")).definitions, []);
+}
+
+#[test]
 fn case_44_a_status_is_any_text() {
     for (status, expected) in [
         ("in production", Status::Unsaid),

@@ -44,7 +44,7 @@ fn each_mistake_has_a_place_and_a_rule() {
         ),
         (
             with("type: kafka,", "type: postgres, port: 1, database: d, schema: s,"),
-            "1:1: missing_key: a contract with a topic needs a server of type kafka",
+            "5:1: missing_key: a contract with a topic needs a server of type kafka, and none of these is one",
         ),
         (with("host: kafka:9092", "host: kafka:9092, format: xml"), "6:52: odcs: format xml is not one of"),
         (

@@ -198,15 +198,15 @@ fn every_logical_type_becomes_a_schema() {
         (
             "logicalType: array\nlogicalTypeOptions: {minItems: 1, maxItems: 9, uniqueItems: true}\nitems: {logicalType: array, items: {logicalType: string}}",
             json!({"type": "array", "minItems": 1, "maxItems": 9, "uniqueItems": true,
-                   "items": {"type": "array", "items": {"type": "string"}}}),
+                   "items": {"type": ["array", "null"], "items": {"type": ["string", "null"]}}}),
         ),
         (
-            "logicalType: array\nitems: {logicalType: string, required: false}",
-            json!({"type": "array", "items": {"type": ["string", "null"]}}),
+            "logicalType: array\nitems: {logicalType: string, required: true}",
+            json!({"type": "array", "items": {"type": "string"}}),
         ),
         (
             "logicalType: map\nmap: {key: {logicalType: string, logicalTypeOptions: {maxLength: 2}}, value: {logicalType: integer}}",
-            json!({"type": "object", "propertyNames": {"type": "string", "maxLength": 2}, "additionalProperties": {"type": "integer"}}),
+            json!({"type": "object", "propertyNames": {"type": "string", "maxLength": 2}, "additionalProperties": {"type": ["integer", "null"]}}),
         ),
         (
             "logicalType: vector\nlogicalTypeOptions: {dimensions: 3, elementType: uint8}",
@@ -224,7 +224,7 @@ fn every_logical_type_becomes_a_schema() {
             "description: Any.\nbusinessName: Thing\nexamples: [1]\nclassification: public\ndeprecated: true",
             json!({"description": "Any.", "title": "Thing", "examples": [1], "x-classification": "public", "deprecated": true}),
         ),
-        ("items: {logicalType: string}", json!({"type": "array", "items": {"type": "string"}})),
+        ("items: {logicalType: string}", json!({"type": "array", "items": {"type": ["string", "null"]}})),
     ] {
         assert_eq!(schema_of(property), expected, "{property}");
     }
