@@ -33,6 +33,8 @@ pub mod plan;
 pub mod broker;
 pub mod apply;
 pub mod emissions;
+#[cfg(test)]
+mod cases;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
