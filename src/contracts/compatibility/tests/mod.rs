@@ -2,7 +2,9 @@
 
 mod compatible;
 mod generate;
+mod older_drafts;
 mod proven;
+mod registries;
 mod sound;
 mod tolerant;
 

@@ -2,6 +2,7 @@
 
 mod compiles;
 mod editions;
+mod examples;
 mod mistakes;
 
 use serde_json::{Value, json};

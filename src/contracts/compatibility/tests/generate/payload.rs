@@ -6,7 +6,7 @@ use super::Random;
 use super::schema::value;
 
 /// A payload for a schema without references.
-pub(super) fn of(schema: &Value, random: &mut Random, depth: usize) -> Value {
+pub(in super::super) fn of(schema: &Value, random: &mut Random, depth: usize) -> Value {
     let Value::Object(keywords) = schema else { return any(random, depth) };
     if depth == 0 || random.once_in(8) {
         return any(random, depth);
@@ -14,7 +14,7 @@ pub(super) fn of(schema: &Value, random: &mut Random, depth: usize) -> Value {
     if let Some(one) = keywords.get("const") {
         return one.clone();
     }
-    if let Some(Value::Array(all)) = keywords.get("enum") {
+    if let Some(Value::Array(all)) = keywords.get("enum").filter(|all| *all != &json!([])) {
         return random.pick(all);
     }
     // One of the schemas for this value decides its kind, and the object's or array's own keywords join in.
@@ -49,7 +49,7 @@ pub(super) fn of(schema: &Value, random: &mut Random, depth: usize) -> Value {
 fn kind(keywords: &Map<String, Value>, random: &mut Random) -> Option<&'static str> {
     const KINDS: [&str; 7] = ["null", "boolean", "object", "array", "integer", "number", "string"];
     let named = match keywords.get("type") {
-        Some(Value::Array(kinds)) => random.pick(kinds),
+        Some(Value::Array(kinds)) if !kinds.is_empty() => random.pick(kinds),
         Some(kind) => kind.clone(),
         None => Value::Null,
     };
