@@ -47,7 +47,7 @@ impl Comparison {
             return self.breach(property, CompatibilityRule::CombinedTypeChanged, TOO_MANY);
         }
         if matches == Matches::ExactlyOne && self.is_one_of(alternatives, Matches::AtLeastOne, writer) {
-            let detail = " (it may match several alternatives of the reader's oneOf)";
+            let detail = " (it may match several alternatives of the oneOf)";
             return self.breach(property, CompatibilityRule::CombinedTypeChanged, detail);
         }
         let has_alternatives = writer.is_alternative() || writer.choices() > 0 || writer.by_type().is_some();

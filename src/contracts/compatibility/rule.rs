@@ -110,7 +110,7 @@ rules! {
     ItemAddedToOpenContentModel = "item_added_to_open_content_model", Confluent, "may be anything at that index";
     EnumArrayNarrowed = "enum_array_narrowed", Confluent, "may have a value that the reader does not list";
     SumTypeNarrowed = "sum_type_narrowed", Confluent, "may be of an alternative that the reader does not have";
-    CombinedTypeChanged = "combined_type_changed", Confluent, "need not match any of the reader's alternatives";
+    CombinedTypeChanged = "combined_type_changed", Confluent, "need not match the reader's anyOf or oneOf";
     NotTypeExtended = "not_type_extended", Confluent, "may be what the reader excludes";
     EnumAdded = "enum_added", Draft202012, "may have a value that the reader does not list";
     ConstChanged = "const_changed", Draft202012, "may have a value other than the reader's only one";

@@ -14,7 +14,7 @@ use super::files::newest;
 use super::registered::Registered;
 use super::version;
 use crate::relay::boundary::TopicSettings;
-use crate::relay::route::destination::Destinations;
+use crate::relay::route::destination::{Destinations, Forbidden};
 use crate::terminal::visible;
 
 /// The current state of a topic.
@@ -226,7 +226,12 @@ impl Plan {
     pub fn restrict(&mut self, destinations: &Destinations) {
         for topic in &mut self.topics {
             if let Err(forbidden) = destinations.check(&topic.name) {
-                topic.refusals.push(Refusal::Topic(format!("it {forbidden}; its events would become dead letters")));
+                let fix = match forbidden {
+                    Forbidden::NotListed => "add it there, or set another physicalName",
+                    Forbidden::Internal | Forbidden::Own | Forbidden::DeadLetters => "set another physicalName",
+                };
+                let what = format!("it {forbidden}; its events would become dead letters; {fix}");
+                topic.refusals.push(Refusal::Topic(what));
             }
         }
     }
