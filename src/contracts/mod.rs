@@ -49,6 +49,11 @@ use crate::relay::boundary::{Format, OnViolation, SchemaVersion, SchemaVersionId
 pub const LOOK_UP: &str = "select s.topic, s.format, s.topic_config::text, s.schema::text, s.on_violation, \
      s.sla ->> 'freshness_seconds' from outbox.schema_version s where s.name = $1 and s.version = $2";
 
+/// The same for several, whose names and versions are the two parameters, as arrays; name and version follow the columns.
+const LOOK_UP_ALL: &str = "select s.topic, s.format, s.topic_config::text, s.schema::text, s.on_violation, \
+     s.sla ->> 'freshness_seconds', s.name, s.version from outbox.schema_version s \
+     where (s.name, s.version) in (select * from unnest($1::text[], $2::text[]))";
+
 /// One row of [`LOOK_UP`], in Postgres' text format.
 pub type Columns = [Option<String>; 6];
 
@@ -119,9 +124,16 @@ pub fn look_up<E: std::error::Error + 'static>(
     parse(id, columns).map(Some).map_err(|source| LookUpError::Malformed { id: id.clone(), source })
 }
 
-/// The statement and parameters of [`look_up`], for callers that run it themselves.
-pub(crate) fn look_up_query(id: &SchemaVersionId) -> (&'static str, [Option<&str>; 2]) {
-    (LOOK_UP, [Some(&*id.name), Some(&*id.version)])
+/// The statement and parameters that look up several schema versions, for callers that run it themselves. Each row has
+/// the [`Columns`], then name and version.
+pub(crate) fn look_up_all_query<'a>(ids: impl Iterator<Item = &'a SchemaVersionId> + Clone) -> (&'static str, [String; 2]) {
+    (LOOK_UP_ALL, [array(ids.clone().map(|id| &*id.name)), array(ids.map(|id| &*id.version))])
+}
+
+/// An array in Postgres' text format.
+fn array<'a>(elements: impl Iterator<Item = &'a str>) -> String {
+    let quoted = elements.map(|element| format!("\"{}\"", element.replace('\\', "\\\\").replace('"', "\\\"")));
+    format!("{{{}}}", quoted.collect::<Vec<_>>().join(","))
 }
 
 /// Builds a schema version from its columns.

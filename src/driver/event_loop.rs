@@ -106,7 +106,10 @@ impl<S: Sink + Send> Driver<S> {
                     }
                 }
                 // 3. The core waits for one answer at a time.
-                answer = self.lookup.answered() => self.core.handle_answer(answer, Instant::now()),
+                answers = self.lookup.answered() => {
+                    let now = Instant::now();
+                    answers.into_iter().for_each(|answer| self.core.handle_answer(answer, now));
+                }
                 // 4. The next turn confirms.
                 written = self.slot_note.written() => self.handle_written(written),
                 // 5. Not read while the window is full: Postgres holds the backlog.

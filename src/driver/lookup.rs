@@ -5,25 +5,28 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::registry::Registry;
+use super::registry::{Looked, Registry};
 use super::side_events::SideEvents;
 use crate::driver::limits::{KEYS_INTERVAL, LOOKUP_BACK_OFF, SESSION_KEPT, TYPE_INTERVAL, TYPE_PATIENCE};
 use crate::exit::chain;
 use crate::postgres::{self, ConnectOptions};
 use crate::relay::Core;
-use crate::relay::boundary::{Answer, ColumnType, Request, Topic, WantedTopic};
+use crate::relay::boundary::{Answer, ColumnType, Request, SchemaVersionId, Topic, WantedTopic};
 use crate::sink::Topics;
 use crate::telemetry::Telemetry;
 
 /// Where answers come from.
 pub(super) struct Lookup {
     sources: Arc<Sources>,
-    pending: Option<JoinHandle<Answer>>,
+    pending: Option<JoinHandle<Answers>>,
     /// The open request, in words.
     question: String,
     /// When the idle connection is closed.
     rests_at: Option<Instant>,
 }
+
+/// The answer to a request, and before it those to requests that the core has not made yet.
+pub(super) type Answers = Vec<Answer>;
 
 /// Who answers requests about topics.
 pub(super) enum TopicSource {
@@ -33,10 +36,20 @@ pub(super) enum TopicSource {
 }
 
 impl TopicSource {
-    /// Whether a topic that is missing is created.
-    const fn are_created(&self, create_topics: bool) -> bool {
-        create_topics && matches!(self, Self::Kafka(_))
+    /// Whether it makes a difference to know which topics will be asked for.
+    fn looks_ahead(&self, request: &Request) -> bool {
+        match (self, request) {
+            (Self::Kafka(topics), Request::Topic(wanted)) => !topics.is_found_ahead(&wanted.name),
+            _ => false,
+        }
     }
+}
+
+/// What else the rows in hand will be asked for.
+#[derive(Default)]
+struct Ahead {
+    topics: Vec<WantedTopic>,
+    versions: Vec<SchemaVersionId>,
 }
 
 struct Sources {
@@ -67,12 +80,9 @@ impl Lookup {
 
     /// Puts a question that the core raises. One that was open is given up: the core waits for one answer at a time.
     pub(super) fn ask(&mut self, request: Request, core: &Core) {
-        // Reading ahead costs time, and what it finds is of use to those who create topics alone.
-        let ahead = if self.sources.topics.are_created(self.sources.create_topics) {
-            core.topics_ahead(&request)
-        } else {
-            Vec::new()
-        };
+        let topics =
+            if self.sources.topics.looks_ahead(&request) { core.topics_ahead(&request) } else { Vec::new() };
+        let ahead = Ahead { topics, versions: core.versions_ahead(&request) };
         let xid = core.transaction_id();
         self.question = match &request {
             Request::SchemaVersion(id) => format!("schema version {id}"),
@@ -100,7 +110,7 @@ impl Lookup {
     }
 
     /// The answer to the open request. Cancel-safe.
-    pub(super) async fn answered(&mut self) -> Answer {
+    pub(super) async fn answered(&mut self) -> Answers {
         let Some(pending) = &mut self.pending else {
             if let Some(at) = self.rests_at {
                 tokio::time::sleep_until(at).await;
@@ -125,7 +135,7 @@ impl Drop for Lookup {
 }
 
 impl Sources {
-    async fn answer(&self, request: Request, ahead: &[WantedTopic], xid: Option<u32>) -> Answer {
+    async fn answer(&self, request: Request, ahead: &Ahead, xid: Option<u32>) -> Answers {
         let mut back_off = LOOKUP_BACK_OFF;
         loop {
             let error = match self.try_answer(&request, ahead, xid).await {
@@ -145,24 +155,27 @@ impl Sources {
         }
     }
 
-    async fn try_answer(&self, request: &Request, ahead: &[WantedTopic], xid: Option<u32>) -> anyhow::Result<Answer> {
-        match request {
+    async fn try_answer(&self, request: &Request, ahead: &Ahead, xid: Option<u32>) -> anyhow::Result<Answers> {
+        let answer = match request {
             Request::SchemaVersion(id) => {
-                Ok(Answer::SchemaVersion(id.clone(), self.registry.schema_version(id, xid).await?))
+                let Looked { asked, ahead } = self.registry.schema_version(id, &ahead.versions, xid).await?;
+                let ahead = ahead.into_iter().map(|version| Answer::SchemaVersion(version.id.clone(), Some(version)));
+                return Ok(ahead.chain([Answer::SchemaVersion(id.clone(), asked)]).collect());
             }
             Request::Topic(wanted) => {
                 let topic = match &self.topics {
-                    TopicSource::Kafka(topics) => topics.ensure_among(wanted, self.create_topics, ahead).await?,
+                    TopicSource::Kafka(topics) => topics.ensure_among(wanted, self.create_topics, &ahead.topics).await?,
                     TopicSource::Nowhere => Ok(Topic { max_message_bytes: usize::MAX }),
                 };
-                Ok(Answer::Topic(Arc::clone(&wanted.name), topic))
+                Answer::Topic(Arc::clone(&wanted.name), topic)
             }
-            Request::Type(oid) => Ok(Answer::Type(*oid, self.column_type(*oid).await?)),
+            Request::Type(oid) => Answer::Type(*oid, self.column_type(*oid).await?),
             Request::MessageKeys => {
                 tokio::time::sleep_until(self.keys_turn()).await;
-                Ok(Answer::MessageKeys(self.registry.message_keys().await?))
+                Answer::MessageKeys(self.registry.message_keys().await?)
             }
-        }
+        };
+        Ok(vec![answer])
     }
 
     /// When to read the keys; postpones the next read.
@@ -188,10 +201,11 @@ impl Sources {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::relay::boundary::{NamedBy, TopicSettings};
     use crate::sink::{Compression, Connection, ProducerOptions, TopicRules};
 
     #[tokio::test]
-    async fn rows_are_read_ahead_only_where_topics_may_be_created() {
+    async fn rows_are_read_ahead_only_where_topics_are_looked_up() {
         let options = ProducerOptions {
             bootstrap_servers: "127.0.0.1:1".to_owned(),
             client_id: "test".to_owned(),
@@ -201,10 +215,12 @@ mod tests {
         };
         let topics = Topics::new(&options, TopicRules::default(), Arc::<Connection>::default());
         let kafka = TopicSource::Kafka(Arc::new(topics.expect("a client needs no broker")));
-        for (topics, create_topics, reads) in
-            [(&kafka, true, true), (&kafka, false, false), (&TopicSource::Nowhere, true, false)]
-        {
-            assert_eq!(topics.are_created(create_topics), reads);
-        }
+        let topic = |name: &str| {
+            let (name, settings) = (name.into(), TopicSettings::default());
+            Request::Topic(WantedTopic { name, settings, named_by: NamedBy::Owner })
+        };
+        let looks = |source: &TopicSource, request| source.looks_ahead(&request);
+        assert!(looks(&kafka, topic("a")) && !looks(&TopicSource::Nowhere, topic("a")));
+        assert!(!looks(&kafka, Request::MessageKeys));
     }
 }

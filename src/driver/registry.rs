@@ -42,6 +42,15 @@ struct RegistryCache {
     listed: Option<Listed>,
 }
 
+/// What a lookup of schema versions found.
+#[derive(Default)]
+pub(super) struct Looked {
+    /// The one that was asked for.
+    pub(super) asked: Option<SchemaVersion>,
+    /// Others, which will be asked for. They never change.
+    pub(super) ahead: Vec<SchemaVersion>,
+}
+
 /// The registered versions as of the reception of an input.
 struct Listed {
     input: u64,
@@ -65,27 +74,29 @@ impl Registry {
         *self.kept.lock().await = RegistryCache::default();
     }
 
-    /// The version registered under that name, used by a row of transaction `xid`.
+    /// The version registered under that name, used by a row of transaction `xid`, and those of `ahead` that are
+    /// registered as far as they were looked up with it.
     pub(super) async fn schema_version(
         &self,
         id: &SchemaVersionId,
+        ahead: &[SchemaVersionId],
         xid: Option<u32>,
-    ) -> anyhow::Result<Option<SchemaVersion>> {
+    ) -> anyhow::Result<Looked> {
         let mut kept = self.kept.lock().await;
         let input = self.input.load(Ordering::Relaxed);
         kept.listed.take_if(|listed| listed.input != input);
         let shows = |listed: &Listed| xid.is_none_or(|xid| listed.snapshot.shows(xid));
         // The common case needs no list.
         if !kept.listed.as_ref().is_some_and(shows)
-            && let Some(found) = self.ask(&mut kept, id).await?
+            && let looked @ Looked { asked: Some(_), .. } = self.ask(&mut kept, id, ahead).await?
         {
-            return Ok(Some(found));
+            return Ok(looked);
         }
         let (mut back_off, give_up) = (VISIBLE_BACK_OFF, Instant::now() + VISIBLE_PATIENCE);
         loop {
             if let Some(listed) = kept.listed.as_ref().filter(|listed| shows(listed)) {
                 let is_missing = listed.names.as_ref().is_some_and(|names| !names.contains(id));
-                return if is_missing { Ok(None) } else { self.ask(&mut kept, id).await };
+                return if is_missing { Ok(Looked::default()) } else { self.ask(&mut kept, id, ahead).await };
             }
             if kept.listed.is_some() {
                 if Instant::now() >= give_up {
@@ -112,20 +123,34 @@ impl Registry {
         Ok(Listed { input, snapshot, names })
     }
 
-    async fn ask(&self, kept: &mut RegistryCache, id: &SchemaVersionId) -> anyhow::Result<Option<SchemaVersion>> {
-        let (sql, parameters) = contracts::look_up_query(id);
+    async fn ask(
+        &self,
+        kept: &mut RegistryCache,
+        id: &SchemaVersionId,
+        ahead: &[SchemaVersionId],
+    ) -> anyhow::Result<Looked> {
+        let (sql, parameters) = contracts::look_up_all_query(std::iter::once(id).chain(ahead));
+        let parameters = [Some(parameters[0].as_str()), Some(parameters[1].as_str())];
         let rows = self.query(kept, sql, &parameters).await.map_err(|error| self.explain(error))?;
-        let text = |row: &postgres::Row, column| row.text(column).map(str::to_owned);
-        let columns = rows.iter().map(|row| std::array::from_fn(|column| text(row, column))).collect();
-        match contracts::look_up(id, |_, _| Ok::<_, postgres::Error>(columns)) {
-            // It was registered with something the relay can't use, and can't be changed: its events are refused
-            // rather than held up.
-            Err(contracts::LookUpError::Malformed { id, source }) => {
-                tracing::error!(schema_version = %id, error = %source, "schema version is malformed; treating it as unknown");
-                Ok(None)
+        let mut looked = Looked::default();
+        for row in &rows {
+            let name = |column| row.text(column).unwrap_or_default().into();
+            let found = SchemaVersionId { name: name(6), version: name(7) };
+            let columns = std::array::from_fn(|column| row.text(column).map(str::to_owned));
+            match contracts::look_up(&found, |_, _| Ok::<_, postgres::Error>(vec![columns])) {
+                Ok(version) if found == *id => looked.asked = version,
+                Ok(version) => looked.ahead.extend(version),
+                // It was registered with something the relay can't use, and can't be changed: its events are refused
+                // rather than held up.
+                Err(contracts::LookUpError::Malformed { id: malformed, source }) if malformed == *id => {
+                    tracing::error!(schema_version = %id, error = %source, "schema version is malformed; treating it as unknown");
+                }
+                // Reported when it is asked for.
+                Err(contracts::LookUpError::Malformed { .. }) => {}
+                Err(error @ contracts::LookUpError::Query { .. }) => return Err(error.into()),
             }
-            found => Ok(found?),
         }
+        Ok(looked)
     }
 
     pub(super) async fn message_keys(&self) -> anyhow::Result<MessageKeys> {

@@ -15,6 +15,10 @@ pub(in crate::relay) const TOPIC_REFUSAL_KEPT: Duration = Duration::from_secs(30
 pub(in crate::relay) const ENTRIES_MAX: usize = 20_000;
 /// How many topics are looked for ahead.
 pub(in crate::relay) const AHEAD_TOPICS: usize = 200;
+/// How many schema versions are looked for ahead.
+pub(in crate::relay) const AHEAD_VERSIONS: usize = 200;
+/// How long name and version of such a one may be together, in bytes: a row can contain any name.
+pub(in crate::relay) const AHEAD_NAME_BYTES: usize = 1_000;
 /// How many rows are looked at for that.
 pub(in crate::relay) const AHEAD_ROWS: usize = 5_000;
 /// How much work checking their payloads may be, in units of about a nanosecond.
@@ -67,6 +71,6 @@ const _: () = {
     assert!(REFUSAL_KEPT.as_millis() <= TOPIC_REFUSAL_KEPT.as_millis());
     assert!(RETRY_FIRST.as_millis() <= RETRY_LONGEST.as_millis());
     // What is looked for ahead fits into what is remembered, and into one turn.
-    assert!(AHEAD_TOPICS <= ENTRIES_MAX && AHEAD_WORK <= TURN_WORK);
+    assert!(AHEAD_TOPICS <= ENTRIES_MAX && AHEAD_VERSIONS <= ENTRIES_MAX && AHEAD_WORK <= TURN_WORK);
     assert!(KEPT_WORK <= TURN_WORK);
 };

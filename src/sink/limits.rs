@@ -12,6 +12,8 @@ pub(crate) const FIRST_ANSWER: Duration = Duration::from_secs(10);
 pub(in crate::sink) const CREATED_ALONG_MAX: usize = 20_000;
 /// How long a list of all topics is used. A topic that somebody creates meanwhile is refused for as long.
 pub(in crate::sink) const LISTED_FOR: Duration = Duration::from_secs(2);
+/// How long what was found of a topic before it was asked for is used.
+pub(in crate::sink) const FOUND_AHEAD_FOR: Duration = Duration::from_secs(10);
 /// How long a created topic counts.
 pub(in crate::sink) const BUDGET_PERIOD: Duration = Duration::from_secs(24 * 3_600);
 

@@ -1,13 +1,14 @@
-//! Topics that rows further on in the batch need, so that those that are missing can be created together.
+//! What rows further on in the batch will be asked for, so that it can be looked up together, and topics that are
+//! missing be created together.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::super::boundary::{Request, WantedTopic};
+use super::super::boundary::{Refusal, Request, SchemaVersionId, WantedTopic};
 use super::Core;
-use crate::relay::decode::event;
+use crate::relay::decode::event::{self, Event};
 use crate::relay::decode::pgoutput::{self, Frame, Message};
-use crate::relay::limits::{AHEAD_ROWS, AHEAD_TOPICS, AHEAD_WORK};
+use crate::relay::limits::{AHEAD_NAME_BYTES, AHEAD_ROWS, AHEAD_TOPICS, AHEAD_VERSIONS, AHEAD_WORK};
 use crate::relay::publish::check::topic_ahead;
 
 impl Core {
@@ -18,9 +19,50 @@ impl Core {
         let Request::Topic(asked) = request else { return Vec::new() };
         let mut found = Vec::new();
         let mut names = HashSet::from([Arc::clone(&asked.name)]);
-        let (mut rest, mut rows, mut work) = (&self.input[..], 0, 0);
+        let mut work = 0;
+        self.each_event_ahead(|event, refusal| {
+            let (metadata, destinations) = (&self.publisher.metadata, &self.publisher.destinations);
+            if refusal.is_none()
+                && let Some((name, settings, named_by)) = topic_ahead(metadata, destinations, event, &mut work)
+                && !names.contains(name)
+            {
+                let name: Arc<str> = name.into();
+                names.insert(Arc::clone(&name));
+                found.push(WantedTopic { name, settings, named_by });
+            }
+            found.len() < AHEAD_TOPICS && work < AHEAD_WORK
+        });
+        found
+    }
+
+    /// For a question about a schema version: further versions that will be asked for, as far as the rest of the batch
+    /// tells.
+    #[must_use]
+    pub fn versions_ahead(&self, request: &Request) -> Vec<SchemaVersionId> {
+        let Request::SchemaVersion(asked) = request else { return Vec::new() };
+        let mut found = Vec::new();
+        let mut seen = HashSet::from([asked.clone()]);
+        self.each_event_ahead(|event, refusal| {
+            if let (None, Some((name, version))) = (refusal, &event.schema)
+                && event.has_contract
+                && name.len() + version.len() <= AHEAD_NAME_BYTES
+                && self.publisher.metadata.known_contract(name, version).is_none()
+            {
+                let id = SchemaVersionId { name: (&**name).into(), version: (&**version).into() };
+                if seen.insert(id.clone()) {
+                    found.push(id);
+                }
+            }
+            found.len() < AHEAD_VERSIONS
+        });
+        found
+    }
+
+    /// Shows the events of the rest of the batch, until `visit` has seen enough.
+    fn each_event_ahead(&self, mut visit: impl FnMut(&Event<'_>, Option<Refusal>) -> bool) {
+        let (mut rest, mut rows) = (&self.input[..], 0);
         // A replay takes only some of the rows.
-        while self.replaying.is_none() && found.len() < AHEAD_TOPICS && rows < AHEAD_ROWS && work < AHEAD_WORK {
+        while self.replaying.is_none() && rows < AHEAD_ROWS {
             let Ok((frame, length)) = pgoutput::next_frame(rest) else { break };
             rest = &rest[length..];
             let Frame::XLogData(bytes) = frame else { continue };
@@ -33,17 +75,10 @@ impl Core {
             rows += 1;
             let Some(Some(layout)) = self.layouts.get(&relation) else { continue };
             let (event, refusal) = event::from_row(&row, layout);
-            let (metadata, destinations) = (&self.publisher.metadata, &self.publisher.destinations);
-            if refusal.is_none()
-                && let Some((name, settings, named_by)) = topic_ahead(metadata, destinations, &event, &mut work)
-                && !names.contains(name)
-            {
-                let name: Arc<str> = name.into();
-                names.insert(Arc::clone(&name));
-                found.push(WantedTopic { name, settings, named_by });
+            if !visit(&event, refusal) {
+                break;
             }
         }
-        found
     }
 }
 

@@ -68,3 +68,29 @@ fn case_40_topics_of_later_rows_are_named_unless_the_row_is_sure_to_be_refused()
     assert_eq!(names, ["b", "c"]);
     assert!(core.topics_ahead(&Request::MessageKeys).is_empty(), "other questions create nothing");
 }
+
+#[test]
+fn schema_versions_of_later_rows_are_named_once() {
+    let rows = [
+        ("first", "a", "{}"),
+        ("second", "b", "{}"),
+        ("first", "a", "{}"),
+        ("second", "c", "{}"),
+        (&"x".repeat(2_000), "d", "{}"),
+        ("third", "e", "{}"),
+    ];
+    let mut core = core(&rows);
+    let now = Instant::now();
+    core.poll(now, |_, _| Offer::Taken).expect("nothing is wrong with these events");
+    let request = core.poll_request().expect("it waits for an answer");
+    assert!(matches!(&request, Request::SchemaVersion(id) if &*id.name == "first"), "{request:?}");
+    let ahead = core.versions_ahead(&request);
+    assert_eq!(ahead.iter().map(|id| &*id.name).collect::<Vec<_>>(), ["second", "third"]);
+    // What was answered early is not asked for.
+    let third = ahead[1].clone();
+    let version = SchemaVersion::plain(third.clone(), None);
+    core.handle_answer(Answer::SchemaVersion(third, Some(version)), now);
+    let ahead = core.versions_ahead(&request);
+    assert_eq!(ahead.iter().map(|id| &*id.name).collect::<Vec<_>>(), ["second"]);
+    assert!(core.versions_ahead(&Request::MessageKeys).is_empty());
+}

@@ -1,5 +1,6 @@
 //! Topics: whether they exist, how large a record they accept, and creating them.
 
+mod ahead;
 mod budget;
 mod creation;
 
@@ -8,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
+use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::{ClientConfig, FromClientConfig};
 use rdkafka::error::KafkaError;
@@ -23,6 +24,7 @@ use super::refusals::Judgement;
 use crate::relay::boundary::{NamedBy, Refusal, RefusalCode, Topic, TopicSettings, WantedTopic};
 use crate::relay::route::topic_name;
 use crate::sink::error::SinkError;
+use ahead::FoundAhead;
 use budget::Budget;
 
 /// How long one request to Kafka may take.
@@ -48,6 +50,7 @@ pub struct Topics {
     budget: Mutex<Budget>,
     /// The names of all topics, and when they were read; only while the budget is exhausted.
     listed: Mutex<Option<(Instant, Arc<HashSet<String>>)>>,
+    found_ahead: FoundAhead,
     /// Whether the brokers support CreateTopics and DescribeConfigs.
     has_admin_api: bool,
 }
@@ -116,6 +119,22 @@ struct Described {
     is_compacted: Option<bool>,
 }
 
+impl Described {
+    const fn facts(&self, partitions: u32) -> TopicFacts {
+        let Self { max_message_bytes, is_compacted } = *self;
+        TopicFacts { max_message_bytes, is_compacted, partitions }
+    }
+}
+
+/// `None` if the configuration is not what is expected.
+fn facts_of(configuration: &ConfigResource) -> Option<Described> {
+    let value = |key| configuration.get(key).and_then(|entry| entry.value.as_deref());
+    let max_message_bytes = value("max.message.bytes")?.parse().ok()?;
+    let policies = value("cleanup.policy").unwrap_or_default();
+    let is_compacted = Some(policies.split(',').any(|policy| policy.trim() == "compact"));
+    Some(Described { max_message_bytes, is_compacted })
+}
+
 impl Topics {
     /// Starts the admin client; `rules` learn the topics' limits. Does not wait for a broker.
     ///
@@ -135,6 +154,7 @@ impl Topics {
             along: Mutex::default(),
             budget: Mutex::new(Budget::new(usize::MAX, Instant::now())),
             listed: Mutex::default(),
+            found_ahead: FoundAhead::default(),
             has_admin_api: true,
         })
     }
@@ -171,8 +191,8 @@ impl Topics {
         self.ensure_among(&WantedTopic { name, settings, named_by: NamedBy::Owner }, create, &[]).await
     }
 
-    /// As [`Self::ensure`]. If the topic has to be created, so are those `ahead` that are missing too, in the same request; the outcome for
-    /// those is reported when they are asked for.
+    /// As [`Self::ensure`]. Those `ahead` are looked up with it and, if it has to be created, created with it if they
+    /// are missing; the outcome for those is reported when they are asked for.
     ///
     /// # Errors
     /// As [`Self::ensure`].
@@ -186,6 +206,27 @@ impl Topics {
         if let Err(error) = topic_name::check(name) {
             return Ok(Err(Refusal { code: RefusalCode::UnknownTopic, detail: error.to_string() }));
         }
+        let facts = match self.take_found(name) {
+            Some(facts) => facts,
+            None => match self.look_up(wanted, create, ahead).await? {
+                Ok(facts) => facts,
+                Err(refusal) => return Ok(Err(refusal)),
+            },
+        };
+        if let Some(refusal) = self.denial(name).await? {
+            return Ok(Err(refusal));
+        }
+        self.rules.learn(name, facts);
+        Ok(Ok(Topic { max_message_bytes: facts.max_message_bytes }))
+    }
+
+    async fn look_up(
+        &self,
+        wanted: &WantedTopic,
+        create: bool,
+        ahead: &[WantedTopic],
+    ) -> Result<Result<TopicFacts, Refusal>, TopicsError> {
+        let name = &*wanted.name;
         if create && self.is_beyond_budget(wanted).await? {
             return Ok(Err(self.refuse_beyond_budget(name)));
         }
@@ -193,12 +234,8 @@ impl Topics {
             Ok(partitions) => u32::try_from(partitions).unwrap_or(u32::MAX),
             Err(refusal) => return Ok(Err(refusal)),
         };
-        if let Some(refusal) = self.denial(name).await? {
-            return Ok(Err(refusal));
-        }
-        let Described { max_message_bytes, is_compacted } = self.describe(name).await?;
-        self.rules.learn(name, TopicFacts { max_message_bytes, is_compacted, partitions });
-        Ok(Ok(Topic { max_message_bytes }))
+        self.find_ahead(ahead).await;
+        Ok(Ok(self.describe(name).await?.facts(partitions)))
     }
 
     /// Whether Kafka allows this client to write to these topics; a topic that it says nothing about is left out.
@@ -320,16 +357,7 @@ impl Topics {
         let result = self.answered(name, described)?.into_iter().next();
         let failed = |code| TopicsError::Failed { action: "describe", topic: name.to_owned(), code };
         match result {
-            Some(Ok(resource)) => {
-                let value = |key| resource.get(key).and_then(|entry| entry.value.as_deref());
-                let bytes = value("max.message.bytes").and_then(|value| value.parse().ok());
-                let max_message_bytes = bytes.ok_or_else(|| failed(Code::Unknown))?;
-                let policies = value("cleanup.policy").unwrap_or_default();
-                Ok(Described {
-                    max_message_bytes,
-                    is_compacted: Some(policies.split(',').any(|policy| policy.trim() == "compact")),
-                })
-            }
+            Some(Ok(configuration)) => facts_of(&configuration).ok_or_else(|| failed(Code::Unknown)),
             Some(Err(Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed)) => {
                 if !self.warned.swap(true, Ordering::Relaxed) {
                     tracing::warn!(

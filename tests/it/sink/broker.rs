@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
-use walpost::relay::boundary::{OwnedRecord, Refusal, RefusalCode, Topic, TopicSettings};
+use walpost::relay::boundary::{NamedBy, OwnedRecord, Refusal, RefusalCode, Topic, TopicSettings, WantedTopic};
 use walpost::sink::{Connection, KafkaSink, TopicRules, Topics, Traffic, partition_of};
 
 use crate::harness::Harness;
@@ -208,6 +208,33 @@ async fn topics_are_created_with_their_settings_or_refused() {
     for (name, settings) in bad {
         let refusal = kafka.ensure(&name, &settings, true).await.expect_err("it can't be created");
         assert_eq!(refusal.code, RefusalCode::UnknownTopic, "{refusal:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_topic_is_looked_up_along_with_another_and_its_answer_is_used_once() {
+    let kafka = Kafka::new("a_topic_is_looked_up_along_with_another").await;
+    let [first, second] = [kafka.topic(&[]).await, kafka.topic(&[("max.message.bytes", "54321")]).await];
+    let topics = Topics::new(&options(kafka.servers(), &[]), TopicRules::default(), Arc::clone(&kafka.connection));
+    let topics = topics.expect("an admin client");
+    let wanted = |name: &str| {
+        let (name, settings) = (name.into(), TopicSettings::default());
+        WantedTopic { name, settings, named_by: NamedBy::Owner }
+    };
+    let missing = wanted(&kafka.name());
+    topics
+        .ensure_among(&wanted(&first), false, &[wanted(&second), missing.clone()])
+        .await
+        .expect("kafka answers")
+        .expect("the topic is there");
+    // Kafka is not asked again.
+    kafka.delete(&second).await;
+    let answer = topics.ensure_among(&wanted(&second), false, &[]).await.expect("nobody has to answer");
+    assert_eq!(answer.expect("it was there").max_message_bytes, 54_321);
+    assert_eq!(topics.facts(&second).map(|facts| facts.partitions), Some(1));
+    for gone in [wanted(&second), missing] {
+        let answer = topics.ensure_among(&gone, false, &[]).await.expect("kafka answers");
+        assert_eq!(answer.expect_err("there is none").code, RefusalCode::UnknownTopic);
     }
 }
 
