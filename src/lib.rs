@@ -123,7 +123,7 @@
 //! | unsendable | of a transaction: Postgres fails to decode it for the slot, so nothing after it can be streamed |
 //! | backfill | the rows that are older than the slot, read from the tables at a first start |
 //! | [in-flight window](relay::delivery::window) | how much may be handed to the sink and unanswered |
-//! | warm-up | a producer's first record to a partition goes alone |
+//! | warm-up | a producer's first record to a partition goes alone; with transactions there is none |
 //! | rewind window | what the second slot of `[relay] rewind` holds: any position in it can be replayed |
 //! | bookmark | a named slot copy at one position, to replay from |
 //! | mark | the record in `walpost.redriven` that says that a dead letter was redriven or discarded |

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rdkafka::types::RDKafkaErrorCode as Code;
 use tokio::time::Instant;
 
 use super::client::connection::Connection;
@@ -10,12 +11,14 @@ use super::client::context::LogGate;
 use super::client::error_code::{RecordFate, fate, unfit};
 use super::client::flush;
 use super::client::options::{ProducerOptions, TopicRules, batch_bytes, pace, producer_config};
+use super::client::partition_load::Route;
 use super::client::producer_client::{ProducerClient, Returned};
+use super::client::routes::Routes;
 use super::client::warmup::{Admission, Warmup};
 use super::delivery_loop::{self, DeliveryLoop, Room, hand_over};
 use super::refusal_isolation::{RefusalIsolation, Reports};
 use crate::relay::back_off::BackOff;
-use crate::relay::boundary::{Failure, Record, Ticket, Verdict};
+use crate::relay::boundary::{Failure, OwnedRecord, Record, Ticket, Verdict};
 use crate::sink::boundary::{Closed, Deliveries, Sink};
 use crate::sink::error::{SendError, SinkError};
 use crate::sink::limits::{DRAIN_TICK, QUEUE_TICK, REPLACE_BACK_OFF};
@@ -31,7 +34,8 @@ pub struct KafkaSink {
     /// Failures, held back until nothing is outstanding.
     failed: Vec<Returned>,
     isolation: RefusalIsolation,
-    /// For the current producer.
+    /// For the current producer, as is `warmup`.
+    routes: Routes,
     warmup: Warmup,
     /// Consecutive producers that failed without publishing anything.
     back_off: BackOff,
@@ -67,6 +71,7 @@ impl KafkaSink {
             phase: Phase::Open,
             failed: Vec::new(),
             isolation: RefusalIsolation::default(),
+            routes: Routes::default(),
             warmup: Warmup::default(),
             back_off: REPLACE_BACK_OFF,
             room: Room::default(),
@@ -77,7 +82,7 @@ impl KafkaSink {
     /// Number of records taken and not yet answered.
     #[must_use]
     pub fn outstanding(&self) -> usize {
-        self.client.outstanding()
+        self.client.outstanding() + self.warmup.held_records()
     }
 
     /// Whether the producer has failed, or its batches are too large for a topic that has come into use.
@@ -85,13 +90,31 @@ impl KafkaSink {
         self.client.inbox().is_broken() || self.client.batch_bytes() > self.rules.batch_bytes()
     }
 
+    /// Sends what was held, where the partition knows the producer by now.
+    fn send_released(&mut self) {
+        while !self.client.inbox().is_broken()
+            && let Some((ticket, record, route)) = self.warmup.next_released()
+        {
+            match send_held(&mut self.client, ticket, record, route) {
+                Ok(()) => self.warmup.pop_released(),
+                Err(Code::QueueFull) => {
+                    self.room.is_queue_full = true;
+                    return;
+                }
+                Err(_) => return self.client.inbox().break_off(),
+            }
+        }
+    }
+
     /// Replaces a producer that has nothing outstanding, and hands out what failed.
     fn replace(&mut self, into: &mut Deliveries) -> Result<(), SinkError> {
         let next = start(&self.options, &self.rules, &self.connection, &self.log)?;
         let last = std::mem::replace(&mut self.client, next);
-        self.warmup = Warmup::default();
+        // The next one may meet topics with more partitions.
+        self.routes = Routes::default();
         let fatal = last.fatal();
         let mut reports = std::mem::take(&mut self.failed);
+        reports.extend(std::mem::take(&mut self.warmup).end().map(unsent));
         reports.sort_unstable_by_key(|report| report.ticket);
         if fatal.is_some() || !reports.is_empty() {
             self.connection.count_restart();
@@ -128,14 +151,16 @@ impl DeliveryLoop for KafkaSink {
     fn collect(&mut self, into: &mut Deliveries) -> Result<(), SinkError> {
         let known = into.acked.len();
         self.client.take(&mut into.acked, &mut self.failed);
-        self.connection.set_outstanding(self.client.outstanding());
         self.warmup.acked(&into.acked[known..]);
         self.isolation.delivered(&into.acked[known..]);
+        self.send_released();
+        self.connection.set_outstanding(self.outstanding());
         if self.phase == Phase::Open && self.must_end() {
             self.phase = Phase::Draining;
         }
         if self.phase == Phase::Draining {
-            if self.client.outstanding() == 0 {
+            let is_held_up = self.warmup.held_records() > 0 && !self.client.inbox().is_broken();
+            if self.client.outstanding() == 0 && !is_held_up {
                 self.replace(into)?;
             } else if self.client.fatal().is_some() {
                 self.client.give_back_unsent();
@@ -149,7 +174,7 @@ impl DeliveryLoop for KafkaSink {
     }
 
     fn push(&mut self) {
-        match std::mem::take(&mut self.is_held_up) {
+        match std::mem::take(&mut self.is_held_up) || self.warmup.is_probing() {
             true => self.client.push_all(),
             false => self.client.push(),
         }
@@ -171,7 +196,7 @@ impl DeliveryLoop for KafkaSink {
 
     fn wind_down(&mut self) -> bool {
         self.client.push_all();
-        self.client.outstanding() == 0
+        self.outstanding() == 0
     }
 }
 
@@ -184,7 +209,7 @@ impl Sink for KafkaSink {
         if self.phase == Phase::Open && self.must_end() {
             self.phase = Phase::Draining;
             // Wakes `deliveries`, which ends the phase even if nothing is outstanding.
-            self.client.inbox().break_off();
+            self.client.inbox().filled.notify_one();
         }
         if self.phase != Phase::Open {
             return Err(SendError::Full);
@@ -194,14 +219,20 @@ impl Sink for KafkaSink {
             return Err(SendError::Refused(refusal));
         }
         let partitions = || self.rules.facts(record.topic).map_or(1, |facts| facts.partitions);
-        let admission = self.warmup.admit(record.topic, record.key, partitions);
-        if admission == Admission::Wait || !self.isolation.may_send(ticket, record.topic) {
+        if !self.isolation.may_send(ticket, record.topic) {
             self.is_held_up = true;
             return Err(SendError::Full);
         }
-        hand_over(&mut self.client, &mut self.room, ticket, record, admission.route())?;
+        match self.warmup.admit(self.routes.find(record.topic, record.key, partitions)) {
+            Admission::Free(route) => hand_over(&mut self.client, &mut self.room, ticket, record, route)?,
+            Admission::First(to) => {
+                let route = Route { index: to.index, warm: None };
+                hand_over(&mut self.client, &mut self.room, ticket, record, route)?;
+                self.warmup.sent(ticket, to);
+            }
+            Admission::Held(to) => self.warmup.hold(ticket, OwnedRecord::copy(record), to),
+        }
         self.isolation.sent(ticket, record.topic);
-        self.warmup.sent(ticket, admission);
         Ok(())
     }
 
@@ -211,10 +242,30 @@ impl Sink for KafkaSink {
 
     async fn close(mut self, timeout: Duration) -> Closed {
         let deliveries = delivery_loop::drain(&mut self, timeout).await;
-        let unanswered = self.client.outstanding();
+        let unanswered = self.outstanding();
         delivery_loop::shut_down(Some(self.client)).await;
         Closed { deliveries, unanswered, stored: None }
     }
+}
+
+/// The error is that of the producer: the record was not queued.
+fn send_held(client: &mut ProducerClient, ticket: Ticket, record: &OwnedRecord, route: Route) -> Result<(), Code> {
+    let headers = record.header_list();
+    let record = record.borrow(&headers);
+    match client.send(ticket, &record, route) {
+        Err(code @ (Code::QueueFull | Code::Fatal | Code::State)) => Err(code),
+        // It was taken from the core, so whatever is wrong with it follows as a report.
+        Err(code) => {
+            client.fail(ticket, &record, code);
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+/// A record that was held for its partition.
+fn unsent((ticket, record): (Ticket, OwnedRecord)) -> Returned {
+    Returned { ticket, record, partition: -1, code: Code::PurgeQueue }
 }
 
 fn failure((report, fate): (Returned, RecordFate)) -> Failure {

@@ -32,7 +32,8 @@
 //!   (`producer_client.rs`).
 //! - A broker that does not know a producer accepts any first sequence number (Kafka's
 //!   `ProducerAppendInfo.checkSequence`), so in the first moments of a producer a second batch can overtake a first
-//!   one that failed. So the first record of a partition is sent alone (`warmup.rs`).
+//!   one that failed. So the first record of a partition is sent alone, and those behind it are held (`warmup.rs`);
+//!   with transactions, the one in which it happens is aborted.
 //! - A batch above the topic's `max.message.bytes` is refused as a whole (`MSG_SIZE_TOO_LARGE`); librdkafka does not
 //!   split it as the Java client does. `batch.size` is per producer, so it follows the smallest limit among the
 //!   topics in use ([`TopicRules`]).

@@ -12,6 +12,7 @@ pub(super) mod native;
 pub(super) mod message;
 pub(super) mod flush;
 pub(super) mod in_flight;
+pub(super) mod routes;
 pub(super) mod partition_load;
 pub(super) mod gathering;
 pub(super) mod warmup;

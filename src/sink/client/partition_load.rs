@@ -5,15 +5,13 @@
 
 use std::time::{Duration, Instant};
 
+use super::routes::PartitionIndex;
+
 /// How long a broker certainly remembers a producer that sends nothing: a day, by default
 /// (`producer.id.expiration.ms`).
 const REMEMBERED: Duration = Duration::from_secs(600);
 
-/// A partition of a topic, or all records without a key of a topic, by a number of its own.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct PartitionIndex(pub(crate) u32);
-
-/// Where a record goes.
+/// Where a record goes, and what is known there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Route {
     pub(crate) index: PartitionIndex,

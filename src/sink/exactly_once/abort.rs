@@ -13,7 +13,7 @@ use crate::relay::route::destination::POSITIONS_TOPIC;
 use crate::sink::boundary::{Deliveries, Opened};
 use crate::sink::client::error_code::{RecordFate, fate};
 use crate::sink::client::producer_client::ProducerClient;
-use crate::sink::client::warmup::Warmup;
+use crate::sink::client::routes::Routes;
 use crate::sink::error::SinkError;
 use crate::sink::refusal_isolation::Reports;
 
@@ -70,7 +70,7 @@ impl TransactionalSink {
             }
         }
         self.client = Some(client);
-        self.warmup = Warmup::default();
+        self.routes = Routes::default();
         if !std::mem::replace(&mut self.is_open, true) {
             into.opened = Some(Opened { stored: kept });
             self.stored = stored;
@@ -86,8 +86,6 @@ impl TransactionalSink {
 
     /// Returns the records of an aborted transaction, in ticket order.
     pub(super) fn give_back(&mut self, extent: Reports<'_>, into: &mut Deliveries) {
-        // The first records of partitions that are returned are the first again.
-        self.warmup = Warmup::default();
         let reports = std::mem::take(&mut self.failed);
         let fates = self.isolation.judge(&reports, extent, &self.factory.producers.rules);
         for (report, fate) in reports.iter().zip(fates) {

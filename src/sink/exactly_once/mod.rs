@@ -62,7 +62,7 @@ use super::client::connection::Connection;
 use super::client::context::LogGate;
 use super::client::options::{ProducerOptions, TopicRules};
 use super::client::producer_client::{ProducerClient, Returned};
-use super::client::warmup::Warmup;
+use super::client::routes::Routes;
 use super::delivery_loop::Room;
 use super::refusal_isolation::{RefusalIsolation, Reports};
 use super::topics::Topics;
@@ -125,7 +125,7 @@ pub struct TransactionalSink {
     isolation: RefusalIsolation,
     verdicts: Verdicts,
     /// For the current producer.
-    warmup: Warmup,
+    routes: Routes,
     /// An offer was `Full` because another record must be delivered first.
     awaited: bool,
     room: Room,
@@ -188,7 +188,7 @@ impl TransactionalSink {
             arrived: Vec::new(),
             isolation: RefusalIsolation::default(),
             verdicts: Verdicts::default(),
-            warmup: Warmup::default(),
+            routes: Routes::default(),
             awaited: false,
             room: Room::default(),
         }
@@ -208,7 +208,6 @@ impl TransactionalSink {
         let Some(client) = &mut self.client else { return Ok(()) };
         client.take(&mut self.arrived, &mut self.failed);
         let on_their_way = client.outstanding();
-        self.warmup.acked(&self.arrived);
         self.isolation.delivered(&self.arrived);
         if self.awaited && !self.arrived.is_empty() {
             self.awaited = false;

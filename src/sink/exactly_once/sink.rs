@@ -14,7 +14,6 @@ use crate::relay::route::destination::POSITIONS_TOPIC;
 use crate::sink::boundary::{Closed, Deliveries, Sink, Urgency};
 use crate::sink::client::error_code::unfit;
 use crate::sink::client::partition_load::Route;
-use crate::sink::client::warmup::Admission;
 use crate::sink::delivery_loop::{self, DeliveryLoop, Room, hand_over};
 use crate::sink::error::{SendError, SinkError};
 use crate::sink::limits::TRANSACTION_TICK;
@@ -212,8 +211,8 @@ impl Sink for TransactionalSink {
             return Err(SendError::Refused(refusal));
         }
         let partitions = || self.factory.producers.rules.facts(record.topic).map_or(1, |facts| facts.partitions);
-        let admission = self.warmup.admit(record.topic, record.key, partitions);
-        if admission == Admission::Wait || !self.isolation.may_send(ticket, record.topic) {
+        let to = self.routes.find(record.topic, record.key, partitions);
+        if !self.isolation.may_send(ticket, record.topic) {
             self.awaited = true;
             return Err(SendError::Full);
         }
@@ -221,13 +220,13 @@ impl Sink for TransactionalSink {
             return Err(SendError::Full);
         }
         let Some(client) = &mut self.client else { return Err(SendError::Full) };
-        // Nothing is taken for delivered because a later record was: an aborted transaction can be sent again.
-        let route = Route { warm: None, ..admission.route() };
+        // Nothing is taken for delivered because a later record was, and so no partition needs to be introduced to the
+        // producer first: a transaction in which a later batch was accepted before an earlier one is aborted.
+        let route = Route { index: to.index, warm: None };
         hand_over(client, &mut self.room, ticket, record, route)?;
         self.open.note_partitions(client.partition_load().touched());
         self.open.keep(ticket, record, Instant::now());
         self.isolation.sent(ticket, record.topic);
-        self.warmup.sent(ticket, admission);
         Ok(())
     }
 

@@ -8,7 +8,8 @@ use super::*;
 use crate::relay::boundary::{Checkpoint, Lsn, MacKey, Position, PositionKey, Record, Signature, Verdict};
 use crate::relay::delivery::window::InFlightWindow;
 use crate::sink::boundary::Sink;
-use crate::sink::client::warmup::Admission;
+use crate::sink::client::context::Report;
+use crate::sink::client::options::{Pace, producer_config};
 use crate::sink::stored_position::PositionEntry;
 use crate::sink::{Compression, ProducerOptions, TopicRules, Topics};
 
@@ -115,30 +116,42 @@ async fn a_young_transaction_that_is_fenced_ends_the_sink_and_one_that_timed_out
 }
 
 #[tokio::test]
-async fn a_partition_whose_first_record_was_aborted_restarts() {
-    let mut sink = in_doubt();
-    recover(&mut sink, Some(position(10)));
-    let admit = |sink: &mut TransactionalSink| sink.warmup.admit("t", Some(b"k"), || 1);
-    let first = admit(&mut sink);
-    sink.warmup.sent(Ticket(0), first);
-    assert_eq!(admit(&mut sink), Admission::Wait);
-    let record = Record { key: Some(b"k"), ..RECORD };
-    sink.open.begin(Instant::now());
-    sink.open.keep(Ticket(0), &record, Instant::now());
-    let client = sink.client.as_mut().expect("it has recovered");
-    client.fail(Ticket(0), &record, RDKafkaErrorCode::PurgeQueue);
-    sink.phase = Phase::Aborted;
-    let mut deliveries = Deliveries::default();
-    sink.collect(&mut deliveries).expect("nothing is final");
-    assert_eq!(deliveries.failed.len(), 1);
-    assert_ne!(admit(&mut sink), Admission::Wait, "nothing is on its way that it could wait for");
-}
-
-#[tokio::test]
 async fn a_commit_without_an_answer_is_not_identified_by_its_checkpoint_alone() {
     let mut sink = in_doubt();
     sink.in_doubt = Some(StoredPosition { transaction: Uuid::now_v7(), ..position(10) });
     let deliveries = recover(&mut sink, Some(position(10)));
     assert!(deliveries.acked.is_empty(), "what is in Kafka is the one before");
     assert_eq!(deliveries.failed.len(), 2);
+}
+
+#[tokio::test]
+async fn a_transaction_with_a_record_that_only_a_later_one_implies_is_aborted() {
+    let mut sink = in_doubt();
+    recover(&mut sink, Some(position(10)));
+    // A transactional one takes nothing before it has met a broker.
+    let (options, connection) = (&sink.factory.producers.options, Arc::default());
+    let config = producer_config(options, 1_000);
+    let client = ProducerClient::start(&config, Pace::Linger, 1_000, options.window, &connection, &LogGate::default());
+    let client = client.expect("a client needs no broker");
+    let inbox = Arc::clone(client.inbox());
+    sink.client = Some(client);
+    sink.open.begin(Instant::now());
+    sink.phase = Phase::Open;
+    // Records of one key don't wait for each other, although no broker knows the producer yet.
+    let record = Record { key: Some(b"k"), ..RECORD };
+    for ticket in 2..4 {
+        sink.send(Ticket(ticket), &record).expect("it is taken");
+    }
+    let implied = Report {
+        slot: 0,
+        record: OwnedRecord::copy(&record),
+        partition: 0,
+        code: RDKafkaErrorCode::Inconsistent,
+    };
+    inbox.lock().implied.push(implied);
+    inbox.lock().acked.push(1);
+    let mut deliveries = Deliveries::default();
+    sink.collect(&mut deliveries).expect("nothing is final");
+    assert!(matches!(sink.phase, Phase::Calling(_)), "the abort has begun");
+    assert!(deliveries.acked.is_empty());
 }

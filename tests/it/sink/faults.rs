@@ -109,7 +109,7 @@ async fn case_26_a_record_that_was_alone_in_its_batch_is_refused_at_once() {
     let mut sink = sink(&servers, &[], &TopicRules::default());
     let records = numbered("t", 100, 20);
     let run = feed(&mut sink, records.clone()).await;
-    assert_eq!((run.acked, run.returned, run.refused.len()), (99, 0, 1), "the first record of a partition goes alone");
+    assert_eq!((run.acked, run.refused.len()), (99, 1), "the first record of a partition goes alone");
     assert_eq!(values(&servers, "t"), values_of(&records[1..]));
 }
 
@@ -146,8 +146,10 @@ async fn a_full_queue_reorders_nothing() {
     let servers = cluster.bootstrap_servers();
     let mut sink = sink(&servers, &[("queue.buffering.max.messages", "20")], &TopicRules::default());
     let records = numbered("t", 2_000, 20);
-    let run = feed(&mut sink, records.clone()).await;
-    assert_eq!((run.acked, run.returned), (2_000, 0));
+    // What the first record holds up does not wait for the queue.
+    assert_eq!(feed(&mut sink, records[..1].to_vec()).await.acked, 1);
+    let run = feed(&mut sink, records[1..].to_vec()).await;
+    assert_eq!((run.acked, run.returned), (1_999, 0));
     assert!(run.full > 0, "the queue was never full");
     assert_eq!(values(&servers, "t"), values_of(&records));
 }

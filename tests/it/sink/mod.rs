@@ -18,6 +18,7 @@ mod implied;
 mod no_brokers;
 mod outage;
 mod scripted_broker;
+mod warmup;
 
 /// Time limit of every wait.
 const PATIENCE: Duration = Duration::from_secs(90);

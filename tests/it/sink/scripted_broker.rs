@@ -1,8 +1,8 @@
 //! A broker that answers the few requests that a producer sends, with faults that real brokers cannot be made to have at a given
 //! moment.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -44,6 +44,10 @@ pub(super) struct Broker {
     refuses_one_of: AtomicI32,
     /// Batches that it has taken.
     pub(super) taken: AtomicUsize,
+    /// The partitions of all batches that it got, in their order.
+    pub(super) got: Mutex<Vec<i32>>,
+    /// How many batches it gets before it answers the first.
+    pub(super) answers_from: AtomicUsize,
 }
 
 impl Broker {
@@ -58,6 +62,8 @@ impl Broker {
             listed_none: AtomicUsize::default(),
             refuses_one_of: AtomicI32::new(NONE),
             taken: AtomicUsize::default(),
+            got: Mutex::default(),
+            answers_from: AtomicUsize::default(),
         });
         let serving = Arc::clone(&broker);
         tokio::spawn(async move {
@@ -92,8 +98,13 @@ impl Broker {
                     let partition = partition_of(&request);
                     let refused =
                         self.refuses_one_of.compare_exchange(partition, NONE, Ordering::SeqCst, Ordering::SeqCst);
-                    is_held = refused.is_ok();
-                    self.produce(&mut answer, partition, is_held);
+                    self.produce(&mut answer, partition, refused.is_ok());
+                    let got = {
+                        let mut got = self.got.lock().expect("no test panics with it");
+                        got.push(partition);
+                        got.len()
+                    };
+                    is_held = refused.is_ok() || got < self.answers_from.load(Ordering::SeqCst);
                 }
                 METADATA => self.metadata(&mut answer),
                 COORDINATOR => self.coordinator(&mut answer),
