@@ -21,7 +21,7 @@ use crate::relay::back_off::BackOff;
 use crate::relay::boundary::{Failure, OwnedRecord, Record, Ticket, Verdict};
 use crate::sink::boundary::{Closed, Deliveries, Sink};
 use crate::sink::error::{SendError, SinkError};
-use crate::sink::limits::{DRAIN_TICK, QUEUE_TICK, REPLACE_BACK_OFF};
+use crate::sink::limits::{COLLECT_PAUSE, COLLECTED_TOGETHER, DRAIN_TICK, QUEUE_TICK, REPLACE_BACK_OFF};
 
 /// Writes records to Kafka with an idempotent producer; a record is acknowledged once every in-sync replica has it.
 pub struct KafkaSink {
@@ -183,7 +183,13 @@ impl DeliveryLoop for KafkaSink {
     async fn wait(&mut self) {
         let filled = self.client.inbox().filled.notified();
         match self.phase {
-            Phase::Open => filled.await,
+            Phase::Open => {
+                filled.await;
+                // Each answer to one of many requests would wake the relay for a few records.
+                if self.client.outstanding() > COLLECTED_TOGETHER && self.client.is_behind() {
+                    tokio::time::sleep(COLLECT_PAUSE).await;
+                }
+            }
             // Nothing signals when to check for a purged record or a lower batch limit.
             Phase::Draining => drop(tokio::time::timeout(DRAIN_TICK, filled).await),
             Phase::Waiting(until) => drop(tokio::time::timeout_at(until, filled).await),

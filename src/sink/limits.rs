@@ -30,6 +30,13 @@ pub(in crate::sink) const ACQUIRE_PAUSE: Duration = Duration::from_secs(5);
 /// How long to wait before reading the stored position again.
 pub(in crate::sink) const RECOVERY_BACK_OFF: BackOff = BackOff::new(Duration::from_millis(100), Duration::from_secs(5));
 
+// Reports.
+
+/// How many records in flight make it worth collecting their reports together while the stream works off a backlog.
+pub(in crate::sink) const COLLECTED_TOGETHER: usize = 1_000;
+/// For how long they are then collected: a small part of what it takes to fill the window.
+pub(in crate::sink) const COLLECT_PAUSE: Duration = Duration::from_millis(2);
+
 // Transactions.
 
 /// How long the coordinator leaves an idle transaction open, in milliseconds, unless the user sets it.

@@ -51,7 +51,9 @@ pub(crate) struct FlushSchedule {
     last: u64,
     /// The same at the last flush.
     beaten: u64,
-    /// Records up to that one that are not answered yet.
+    /// How many records were outstanding then.
+    flushed: usize,
+    /// How many of them are not answered yet.
     unanswered: usize,
 }
 
@@ -59,6 +61,11 @@ impl FlushSchedule {
     /// A record is handed over. Returns its number.
     pub(crate) fn number(&mut self) -> u64 {
         self.last += 1;
+        self.last
+    }
+
+    /// How many records were handed over.
+    pub(crate) fn sent(&self) -> u64 {
         self.last
     }
 
@@ -81,7 +88,12 @@ impl FlushSchedule {
     /// Counts a flush with this many records outstanding.
     pub(crate) fn beat(&mut self, outstanding: usize) {
         self.beaten = self.last;
-        self.unanswered = outstanding;
+        (self.flushed, self.unanswered) = (outstanding, outstanding);
+    }
+
+    /// Whether most records of the last flush are answered. What is sent after that is mostly what came since then.
+    pub(crate) fn is_mostly_answered(&self) -> bool {
+        self.unanswered <= self.flushed / 4
     }
 
     /// Whether the records of the last flush are all answered.
@@ -141,6 +153,12 @@ impl Flusher {
     pub(crate) fn open(&self, from: Instant) {
         self.shared.lock().open_from = Some(from);
         self.shared.changed.notify_one();
+    }
+
+    /// Flushes only from a later time on than it was told to.
+    pub(crate) fn postpone(&self, from: Instant) {
+        // The thread looks again when it wakes at the earlier time.
+        self.shared.lock().open_from = Some(from);
     }
 
     /// Flushes only at beats again.

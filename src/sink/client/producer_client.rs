@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 use std::thread;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
 use rdkafka::producer::{Producer, PurgeConfig, ThreadedProducer};
@@ -14,7 +14,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use super::connection::Connection;
 use super::context::{Context, Inbox, LogGate, Report};
 use super::flush::{FlushSchedule, Flusher, REQUESTS};
-use super::gathering::Gathering;
+use super::gathering::{Gathering, Wait};
 use super::in_flight::{Entry, InFlight};
 use super::native::{self, Bootstrap, TopicHandles};
 use super::options::Pace;
@@ -47,8 +47,8 @@ pub(crate) struct ProducerClient {
 enum Sending {
     /// At beats.
     Beats,
-    /// From this time on, or once enough has gathered.
-    Held(Instant),
+    /// At the end of this, or once enough has gathered.
+    Held(Wait),
     /// All the time.
     Open,
 }
@@ -121,6 +121,11 @@ impl ProducerClient {
         self.partition_load.busy()
     }
 
+    /// Whether the last record is of a backlog.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.gathering.is_behind(SystemTime::now())
+    }
+
     /// Which partitions the records go to.
     pub(crate) fn partition_load(&mut self) -> &mut PartitionLoad {
         &mut self.partition_load
@@ -155,12 +160,17 @@ impl ProducerClient {
         let now = Instant::now();
         let may_wait = || self.gathering.may_wait(self.in_flight.len(), self.partition_load.busy());
         match self.sending {
-            Sending::Open if !self.schedule.rests() => {}
-            Sending::Held(until) if now < until && may_wait() => {}
+            Sending::Open if !self.schedule.rests() && !(self.schedule.is_mostly_answered() && may_wait()) => {}
+            Sending::Held(mut wait) if now < wait.until && may_wait() => {
+                if wait.extend(self.schedule.sent(), now) {
+                    flusher.postpone(wait.until);
+                    self.sending = Sending::Held(wait);
+                }
+            }
             Sending::Beats | Sending::Open if may_wait() => {
-                let until = now + self.gathering.patience();
-                self.sending = Sending::Held(until);
-                flusher.open(until);
+                let wait = Wait::begin(self.schedule.sent(), now);
+                self.sending = Sending::Held(wait);
+                flusher.open(wait.until);
             }
             _ => self.push_all(),
         }

@@ -17,6 +17,7 @@ mod faults;
 mod implied;
 mod no_brokers;
 mod outage;
+mod partitions;
 mod scripted_broker;
 mod warmup;
 
