@@ -54,9 +54,9 @@ pub(in crate::sink) const AGE_MIN: Duration = Duration::from_millis(1);
 pub(in crate::sink) const FEW_RECORDS: usize = 50;
 /// Minimum idle time for the stream to count as paused; the duration of a commit if that is longer.
 pub(in crate::sink) const STREAM_PAUSE: Duration = Duration::from_millis(4);
-/// Memory kept for the next transaction, in bytes, beyond the window's size: a record larger than the whole window
-/// passes alone, and its memory is not kept for ever.
-pub(in crate::sink) const SPARE_BYTES: usize = 64 * 1024 * 1024;
+/// The same while the stream works off a backlog, when a pause is mostly the lookup of a topic: nobody waits for a
+/// single record, and a commit for each lookup would cost more than both.
+pub(in crate::sink) const BACKLOG_PAUSE: Duration = Duration::from_millis(20);
 /// How long Kafka has to write the markers of a committed transaction.
 pub(in crate::sink) const MARKERS_PAUSE: Duration = Duration::from_millis(5);
 /// Polling interval of a transactional sink for conditions that nothing signals.

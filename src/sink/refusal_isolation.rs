@@ -49,6 +49,11 @@ impl RefusalIsolation {
         })
     }
 
+    /// Whether no record must be sent alone.
+    pub(super) fn is_idle(&self) -> bool {
+        self.topics.is_empty()
+    }
+
     /// A record was sent.
     pub(super) fn sent(&mut self, ticket: Ticket, topic: &str) {
         if self.topics.is_empty() {

@@ -102,7 +102,8 @@ impl TransactionalSink {
             Reports::Some { refusing: refusing @ [_, ..] } => refusing.iter().map(String::as_str).collect(),
             Reports::All | Reports::Some { .. } => failed().map(|report| report.record.topic.as_str()).collect(),
         };
-        let records = self.open.abort(Instant::now());
+        let mut records = self.open.abort(Instant::now());
+        records.extend(self.ahead.take());
         if !records.is_empty() {
             let (topic, most_records) = (blamed.first(), self.open.most_records());
             tracing::warn!(reason, topic, records = records.len(), most_records, "kafka transaction aborted");

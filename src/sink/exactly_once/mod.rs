@@ -12,7 +12,7 @@
 //! # Why a reader of committed records never sees an event twice
 //!
 //! A transaction holds, together with those before it, every ticket up to its highest one ([`open_transaction`]), and
-//! its position is that ticket's. So the last committed position tells what was committed, and a starting relay reads
+//! its position is that ticket's; what arrives while it is being committed waits for the next one ([`ahead`]). So the last committed position tells what was committed, and a starting relay reads
 //! it after `init_transactions` has fenced the predecessor and ended the transaction it left open. A commit whose
 //! answer is unknown is resolved the same way: a new producer acquires the transactional id, which settles the old
 //! transaction, and the position then in Kafka tells how. It is that of this transaction, or of the one before, or
@@ -40,7 +40,9 @@ mod position_scan;
 mod look;
 mod resume;
 mod recovery;
+mod copies;
 mod open_transaction;
+mod ahead;
 mod size;
 mod probe;
 mod verdicts;
@@ -71,6 +73,7 @@ use crate::sink::boundary::Deliveries;
 use crate::sink::error::{SinkError, TransactionsError};
 use crate::sink::limits::MARKERS_PAUSE;
 use crate::sink::stored_position::{Cluster, StoredPosition};
+use ahead::Ahead;
 use calls::{Ended, Stop};
 use open_transaction::OpenTransaction;
 use producer_factory::{ProducerFactory, Producers};
@@ -105,6 +108,12 @@ pub struct TransactionalSink {
     /// A call that nobody waits for any more. The next one starts when it has ended, so as not to be fenced by it.
     withdrawn: Option<JoinHandle<Answer>>,
     open: OpenTransaction,
+    /// What is to follow in the next transaction.
+    ahead: Ahead,
+    /// A commit is under way.
+    is_committing: bool,
+    /// No transaction is begun any more.
+    is_closing: bool,
     /// Whether the transactional id has been acquired once.
     is_open: bool,
     /// When the last recovery started.
@@ -177,6 +186,9 @@ impl TransactionalSink {
             answer: None,
             withdrawn: None,
             open,
+            ahead: Ahead::default(),
+            is_committing: false,
+            is_closing: false,
             is_open: false,
             recovering_since: now,
             rest_until: None,
@@ -197,7 +209,7 @@ impl TransactionalSink {
     /// Number of records taken and not yet answered.
     #[must_use]
     pub fn outstanding(&self) -> usize {
-        self.open.len()
+        self.open.len() + self.ahead.len()
     }
 
     /// Takes reports, and acts on them.
@@ -219,6 +231,7 @@ impl TransactionalSink {
             Phase::Idle | Phase::Open | Phase::Sealing if inbox.is_broken() => self.break_off(),
             Phase::Idle if self.must_renew() => self.recover(),
             Phase::Sealing if on_their_way == 0 => {
+                self.is_committing = true;
                 self.call(|client, stopped| {
                     let ended = calls::commit(&client, &stopped);
                     Answer::Committed(Box::new(client), ended)
@@ -243,7 +256,10 @@ impl TransactionalSink {
             }
             _ => Ok(()),
         }?;
-        self.factory.producers.connection.set_outstanding(self.open.len());
+        if matches!(self.phase, Phase::Idle | Phase::Open) && !inbox.is_broken() {
+            self.send_gathered();
+        }
+        self.factory.producers.connection.set_outstanding(self.outstanding());
         Ok(())
     }
 
@@ -292,6 +308,7 @@ impl TransactionalSink {
         match answer {
             Answer::Committed(client, ended) => {
                 self.client = Some(*client);
+                self.is_committing = false;
                 match ended {
                     Ended::Done => self.handle_committed(into),
                     failed => self.handle_failed_call(failed)?,

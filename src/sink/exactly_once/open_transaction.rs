@@ -1,28 +1,23 @@
 //! An open transaction: a copy of each record, to return it if the transaction is aborted, and when it is time to end
 //! it.
 //!
-//! librdkafka frees a record once it is delivered, which is before its transaction commits. The copies are in one
-//! buffer that grows to the largest transaction and is reused: no allocation per record.
+//! librdkafka frees a record once it is delivered, which is before its transaction commits.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::copies::Copies;
 use super::size::TransactionSize;
 use crate::relay::boundary::{OwnedRecord, Record, Ticket};
 use crate::relay::delivery::ledger::Owed;
 use crate::relay::delivery::window::InFlightWindow;
-use crate::sink::limits::{AGE_MAX, AGE_MIN, COMMIT_SHARE, FEW_RECORDS, SPARE_BYTES, STREAM_PAUSE};
-
-/// The length of a null value. Every other is below it: librdkafka's largest record is a gigabyte.
-const NULL: u32 = u32::MAX;
+use crate::sink::limits::{AGE_MAX, AGE_MIN, BACKLOG_PAUSE, COMMIT_SHARE, FEW_RECORDS, STREAM_PAUSE};
 
 /// The records of the open transaction.
 #[derive(Debug)]
 pub(super) struct OpenTransaction {
-    kept: Vec<Copied>,
-    bytes: Vec<u8>,
+    kept: Copies,
     /// Every ticket below this one is in a committed transaction.
     committed_below: Ticket,
     highest: Option<Ticket>,
@@ -38,16 +33,8 @@ pub(super) struct OpenTransaction {
     window: InFlightWindow,
     /// Partitions that its records go to.
     partitions: usize,
-    /// Memory that is kept for the next transaction, in bytes.
-    spare: usize,
-}
-
-/// A record's place in the buffer.
-#[derive(Clone, Copy, Debug)]
-struct Copied {
-    ticket: Ticket,
-    timestamp_millis: i64,
-    start: usize,
+    /// Whether its last record is of a backlog.
+    is_behind: bool,
 }
 
 impl OpenTransaction {
@@ -55,8 +42,7 @@ impl OpenTransaction {
     pub(super) fn new(window: InFlightWindow, timeout: Duration, now: Instant) -> Self {
         let most = share(window.most());
         Self {
-            kept: Vec::new(),
-            bytes: Vec::new(),
+            kept: Copies::default(),
             committed_below: Ticket(0),
             highest: None,
             begun: now,
@@ -66,7 +52,7 @@ impl OpenTransaction {
             size: TransactionSize::new(most.records, most.bytes, timeout),
             window,
             partitions: 0,
-            spare: most.bytes.saturating_mul(2).saturating_add(SPARE_BYTES),
+            is_behind: false,
         }
     }
 
@@ -80,7 +66,7 @@ impl OpenTransaction {
 
     pub(super) fn begin(&mut self, now: Instant) {
         assert!(self.kept.is_empty(), "a transaction begins only after the previous one is finished");
-        (self.begun, self.touched, self.partitions) = (now, now, 0);
+        (self.begun, self.touched, self.partitions, self.is_behind) = (now, now, 0, false);
     }
 
     /// The last record has been sent.
@@ -95,17 +81,9 @@ impl OpenTransaction {
 
     /// Keeps a copy of a record that was sent.
     pub(super) fn keep(&mut self, ticket: Ticket, record: &Record<'_>, now: Instant) {
-        self.kept.push(Copied { ticket, timestamp_millis: record.timestamp_millis, start: self.bytes.len() });
+        self.kept.push(ticket, record);
         self.highest = self.highest.max(Some(ticket));
         self.touched = now;
-        put(&mut self.bytes, Some(record.topic.as_bytes()));
-        put(&mut self.bytes, record.key);
-        put(&mut self.bytes, record.value);
-        put_length(&mut self.bytes, record.headers.len());
-        for header in record.headers {
-            put(&mut self.bytes, Some(header.name.as_bytes()));
-            put(&mut self.bytes, header.value);
-        }
     }
 
     /// The highest ticket, if the transaction may be committed: it holds every ticket from the last committed one to
@@ -122,7 +100,7 @@ impl OpenTransaction {
 
     fn is_reached(&self) -> bool {
         let Owed { records, bytes } = share(self.window.limit(self.partitions));
-        let (kept, kept_bytes) = (self.kept.len(), self.bytes.len());
+        let (kept, kept_bytes) = (self.kept.len(), self.kept.bytes());
         // An empty one always takes a record.
         kept > 0 && (kept >= records || kept_bytes >= bytes) || self.size.is_reached(kept, kept_bytes)
     }
@@ -132,9 +110,9 @@ impl OpenTransaction {
         self.partitions
     }
 
-    /// Its records go to this many partitions.
-    pub(super) fn note_partitions(&mut self, partitions: usize) {
-        self.partitions = partitions;
+    /// Its records go to this many partitions, and the last one is of a backlog, or not.
+    pub(super) fn note_load(&mut self, partitions: usize, is_behind: bool) {
+        (self.partitions, self.is_behind) = (partitions, is_behind);
     }
 
     /// The most records that a transaction currently holds.
@@ -148,8 +126,13 @@ impl OpenTransaction {
             return self.begun;
         }
         let soonest = self.begun + AGE_MIN;
-        let pause = STREAM_PAUSE.max(self.cost);
-        let paused = if self.kept.len() < FEW_RECORDS { soonest } else { soonest.max(self.touched + pause) };
+        let paused = if self.is_behind {
+            self.touched + BACKLOG_PAUSE.max(self.cost)
+        } else if self.kept.len() < FEW_RECORDS {
+            soonest
+        } else {
+            soonest.max(self.touched + STREAM_PAUSE.max(self.cost))
+        };
         paused.min(self.begun + (self.cost * COMMIT_SHARE).clamp(AGE_MAX.0, AGE_MAX.1))
     }
 
@@ -157,9 +140,9 @@ impl OpenTransaction {
     pub(super) fn commit(&mut self, into: &mut Vec<Ticket>, now: Instant) {
         self.cost = now.saturating_duration_since(self.sealed);
         if !self.is_empty() {
-            self.size.committed(self.kept.len(), self.bytes.len(), self.age(now));
+            self.size.committed(self.kept.len(), self.kept.bytes(), self.age(now));
         }
-        into.extend(self.kept.iter().map(|kept| kept.ticket));
+        into.extend(self.kept.tickets());
         if let Some(highest) = self.highest {
             self.committed_below = Ticket(highest.0 + 1);
         }
@@ -169,88 +152,30 @@ impl OpenTransaction {
     /// The transaction is aborted: hands out its records in ticket order, and becomes empty.
     pub(super) fn abort(&mut self, now: Instant) -> Vec<(Ticket, OwnedRecord)> {
         if !self.is_empty() {
-            self.size.aborted(self.kept.len(), self.bytes.len(), self.age(now));
+            self.size.aborted(self.kept.len(), self.kept.bytes(), self.age(now));
         }
-        self.kept.sort_unstable_by_key(|kept| kept.ticket);
-        let records = self.kept.iter().map(|kept| (kept.ticket, self.record(kept))).collect();
+        let records = self.kept.in_ticket_order();
         self.clear();
         records
     }
 
     pub(super) fn one_of_each_topic(&self) -> Vec<OwnedRecord> {
-        let mut topics = BTreeMap::new();
-        for kept in &self.kept {
-            let topic = CopiedReader(&self.bytes[kept.start..]).take().unwrap_or_default();
-            topics.entry(topic).or_insert(kept);
-        }
-        topics.into_values().map(|kept| self.record(kept)).collect()
+        self.kept.one_of_each_topic()
     }
 
     fn clear(&mut self) {
         self.kept.clear();
-        self.bytes.clear();
-        self.bytes.shrink_to(self.spare);
         self.highest = None;
-    }
-
-    fn record(&self, kept: &Copied) -> OwnedRecord {
-        let mut reader = CopiedReader(&self.bytes[kept.start..]);
-        let text = |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
-        let topic = text(reader.take());
-        let (key, value) = (reader.take().map(<[u8]>::to_vec), reader.take().map(<[u8]>::to_vec));
-        let headers = reader.number();
-        let header = |_| (text(reader.take()), reader.take().map(<[u8]>::to_vec));
-        let headers = (0..headers).map(header).collect();
-        OwnedRecord { topic, key, value, headers, timestamp_millis: kept.timestamp_millis }
     }
 }
 
-/// The part of a window that a transaction takes: the next one gathers in the rest.
+/// The part of a window that a transaction takes: the next one gathers in the rest ([`super::ahead`]).
 fn share(window: Owed) -> Owed {
     Owed { records: window.records / 4 * 3, bytes: window.bytes / 4 * 3 }
 }
 
-fn put(into: &mut Vec<u8>, bytes: Option<&[u8]>) {
-    match bytes {
-        None => into.extend_from_slice(&NULL.to_ne_bytes()),
-        Some(bytes) => {
-            put_length(into, bytes.len());
-            into.extend_from_slice(bytes);
-        }
-    }
-}
-
-fn put_length(into: &mut Vec<u8>, length: usize) {
-    let length = u32::try_from(length).ok().filter(|length| *length < NULL);
-    into.extend_from_slice(&length.expect("librdkafka accepted the record").to_ne_bytes());
-}
-
-/// Reads what [`put`] has written, and nothing else: a length that does not fit is a bug.
-struct CopiedReader<'a>(&'a [u8]);
-
-impl<'a> CopiedReader<'a> {
-    fn number(&mut self) -> u32 {
-        let (number, rest) = self.0.split_first_chunk().expect("a kept record is complete");
-        self.0 = rest;
-        u32::from_ne_bytes(*number)
-    }
-
-    fn take(&mut self) -> Option<&'a [u8]> {
-        let length = self.number();
-        if length == NULL {
-            return None;
-        }
-        let length = usize::try_from(length).expect("the length was a usize before");
-        let (bytes, rest) = self.0.split_at(length);
-        self.0 = rest;
-        Some(bytes)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     const RECORD: Record<'static> =
@@ -326,34 +251,5 @@ mod tests {
         assert_eq!(open.due() - start, Duration::from_millis(20), "a pause as long as a commit");
         open.keep(Ticket(FEW_RECORDS as u64), &RECORD, start + Duration::from_secs(9));
         assert_eq!(open.due() - start, Duration::from_millis(300));
-    }
-
-    proptest! {
-        #[test]
-        fn an_aborted_transaction_returns_every_record_unchanged(
-            records in prop::collection::vec((
-                "[a-z.]{1,9}",
-                prop::option::of(prop::collection::vec(any::<u8>(), 0..9)),
-                prop::option::of(prop::collection::vec(any::<u8>(), 0..99)),
-                prop::collection::vec(("[a-z_]{0,9}", prop::option::of(prop::collection::vec(any::<u8>(), 0..9))), 0..5),
-                any::<i64>(),
-            ), 0..20),
-        ) {
-            let mut open = open(&[]);
-            let mut expected = Vec::new();
-            for (number, (topic, key, value, headers, timestamp_millis)) in (0..).zip(records) {
-                let record = OwnedRecord { topic, key, value, headers, timestamp_millis };
-                open.keep(Ticket(number), &record.borrow(&record.header_list()), Instant::now());
-                expected.push((Ticket(number), record));
-            }
-            let mut topics: Vec<_> = expected.iter().map(|(_, record)| record.topic.clone()).collect();
-            topics.sort_unstable();
-            topics.dedup();
-            let of_each = open.one_of_each_topic();
-            prop_assert!(of_each.iter().all(|one| expected.iter().any(|(_, record)| record == one)));
-            prop_assert_eq!(of_each.into_iter().map(|one| one.topic).collect::<Vec<_>>(), topics);
-            prop_assert_eq!(open.abort(Instant::now()), expected);
-            prop_assert!(open.is_empty());
-        }
     }
 }

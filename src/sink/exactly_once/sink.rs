@@ -21,7 +21,7 @@ use crate::sink::stored_position::{Cluster, StoredPosition};
 
 impl TransactionalSink {
     /// Begins a transaction if there is none. Returns whether records may be sent.
-    fn begin(&mut self) -> bool {
+    pub(super) fn begin(&mut self) -> bool {
         match self.phase {
             Phase::Open => return true,
             Phase::Idle if !self.must_renew() && self.rest_until.is_none_or(|until| Instant::now() >= until) => {}
@@ -141,7 +141,7 @@ impl Sink for TransactionalSink {
 
     fn seal(&mut self, checkpoint: Checkpoint) -> bool {
         let Some(cluster) = self.cluster.clone() else { return false };
-        let is_whole = self.open.is_empty() || self.open.whole().is_some();
+        let is_whole = self.open.whole().is_some() || self.open.is_empty() && self.ahead.is_empty();
         if !is_whole || !self.begin() {
             return false;
         }
@@ -168,6 +168,8 @@ impl Sink for TransactionalSink {
         self.open.seal(Instant::now());
         self.in_doubt = Some(stored);
         self.phase = Phase::Sealing;
+        // What was offered before may follow in the next transaction.
+        self.room.is_back = true;
         // Wakes `deliveries` in case everything has already been delivered.
         client.inbox().filled.notify_one();
         true
@@ -198,17 +200,21 @@ impl Sink for TransactionalSink {
     }
 
     fn send(&mut self, ticket: Ticket, record: &Record<'_>) -> Result<(), SendError> {
-        if !matches!(self.phase, Phase::Idle | Phase::Open) || self.must_renew() {
+        let is_ahead = self.gathers_ahead();
+        if !is_ahead && !matches!(self.phase, Phase::Idle | Phase::Open) || self.must_renew() {
             return Err(SendError::Full);
         }
         // The driver seals it before it offers this again.
-        if matches!(self.phase, Phase::Open) && self.open.is_full() {
+        if !is_ahead && matches!(self.phase, Phase::Open) && self.open.is_full() {
             return Err(SendError::Full);
         }
         let known = self.verdicts.take(ticket, record.topic).or_else(|| unfit(record, &self.factory.producers.rules));
         if let Some(refusal) = known {
             self.isolation.refused(ticket);
             return Err(SendError::Refused(refusal));
+        }
+        if is_ahead {
+            return self.gather(ticket, record);
         }
         let partitions = || self.factory.producers.rules.facts(record.topic).map_or(1, |facts| facts.partitions);
         let to = self.routes.find(record.topic, record.key, partitions);
@@ -224,7 +230,7 @@ impl Sink for TransactionalSink {
         // producer first: a transaction in which a later batch was accepted before an earlier one is aborted.
         let route = Route { index: to.index, warm: None };
         hand_over(client, &mut self.room, ticket, record, route)?;
-        self.open.note_partitions(client.partition_load().touched());
+        self.open.note_load(client.partition_load().touched(), client.is_behind());
         self.open.keep(ticket, record, Instant::now());
         self.isolation.sent(ticket, record.topic);
         Ok(())
@@ -235,8 +241,9 @@ impl Sink for TransactionalSink {
     }
 
     async fn close(mut self, timeout: Duration) -> Closed {
+        self.is_closing = true;
         let deliveries = delivery_loop::drain(&mut self, timeout).await;
-        let unanswered = self.open.len();
+        let unanswered = self.outstanding();
         delivery_loop::shut_down(self.client.take()).await;
         Closed { deliveries, unanswered, stored: self.stored() }
     }

@@ -1,0 +1,117 @@
+//! Records of the next transaction, which arrive while one is being committed.
+//!
+//! Nothing can be sent to Kafka between the position of one transaction and the beginning of the next. If nothing
+//! were taken either, Postgres and the relay would stand still meanwhile, which under load is a large part of the time.
+
+use rdkafka::types::RDKafkaErrorCode as Code;
+use tokio::time::Instant;
+
+use super::copies::Copies;
+use super::{Phase, TransactionalSink};
+use crate::relay::boundary::{OwnedRecord, Record, Ticket};
+use crate::relay::publish::encode::size;
+use crate::sink::client::options::message_max_bytes;
+use crate::sink::client::partition_load::Route;
+use crate::sink::error::SendError;
+
+/// Records that were taken and not handed to librdkafka, in the order of their tickets.
+#[derive(Debug, Default)]
+pub(super) struct Ahead {
+    copies: Copies,
+    /// How many of them have been handed over.
+    sent: usize,
+}
+
+impl Ahead {
+    pub(super) fn len(&self) -> usize {
+        self.copies.len() - self.sent
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn show_next<T>(&self, to: impl FnOnce(Ticket, &Record<'_>) -> T) -> T {
+        self.copies.show(self.sent, to)
+    }
+
+    fn next_is_sent(&mut self) {
+        self.sent += 1;
+        if self.is_empty() {
+            self.clear();
+        }
+    }
+
+    fn clear(&mut self) {
+        self.copies.clear();
+        self.sent = 0;
+    }
+
+    /// Gives up: returns the records.
+    pub(super) fn take(&mut self) -> Vec<(Ticket, OwnedRecord)> {
+        let records = (self.sent..self.copies.len()).map(|place| self.copies.owned(place)).collect();
+        self.clear();
+        records
+    }
+}
+
+impl TransactionalSink {
+    /// Whether a record is taken for the next transaction.
+    pub(super) fn gathers_ahead(&self) -> bool {
+        // A record that must be sent alone is not.
+        let may_wait = self.isolation.is_idle() && !self.is_closing;
+        // Kafka may still be busy with the last transaction.
+        let is_resting = || self.rest_until.is_some_and(|until| Instant::now() < until);
+        let is_ending = match self.phase {
+            Phase::Sealing => true,
+            Phase::Idle => is_resting(),
+            _ => self.is_committing,
+        };
+        may_wait && (is_ending || !self.ahead.is_empty())
+    }
+
+    /// Takes a record for the next transaction.
+    pub(super) fn gather(&mut self, ticket: Ticket, record: &Record<'_>) -> Result<(), SendError> {
+        // What librdkafka would not take is refused when nothing is under way.
+        if size(record) > message_max_bytes(&self.factory.producers.options) {
+            return Err(SendError::Full);
+        }
+        self.ahead.copies.push(ticket, record);
+        Ok(())
+    }
+
+    /// Hands the gathered records over, as far as the transaction takes them.
+    pub(super) fn send_gathered(&mut self) {
+        if self.is_closing {
+            return;
+        }
+        while !self.ahead.is_empty() && !self.open.is_full() && self.begin() {
+            let Self { ahead, client: Some(client), open, routes, factory, .. } = self else { return };
+            let rules = &factory.producers.rules;
+            let sent = ahead.show_next(|ticket, record| {
+                let partitions = || rules.facts(record.topic).map_or(1, |facts| facts.partitions);
+                let index = routes.find(record.topic, record.key, partitions).index;
+                match client.send(ticket, record, Route { index, warm: None }) {
+                    Err(code @ (Code::QueueFull | Code::Fatal | Code::State)) => return Err(code),
+                    // It was taken from the core, so whatever is wrong with it follows as a report.
+                    Err(code) => client.fail(ticket, record, code),
+                    Ok(()) => {}
+                }
+                open.note_load(client.partition_load().touched(), client.is_behind());
+                open.keep(ticket, record, Instant::now());
+                Ok(())
+            });
+            match sent {
+                Ok(()) => ahead.next_is_sent(),
+                Err(Code::QueueFull) => {
+                    self.room.is_queue_full = true;
+                    return;
+                }
+                Err(_) => return client.inbox().break_off(),
+            }
+            if self.client.as_ref().is_some_and(|client| client.inbox().is_broken()) {
+                return;
+            }
+        }
+    }
+}
