@@ -54,7 +54,7 @@ pub(in crate::sink) const AGE_MIN: Duration = Duration::from_millis(1);
 pub(in crate::sink) const FEW_RECORDS: usize = 50;
 /// Minimum idle time for the stream to count as paused; the duration of a commit if that is longer.
 pub(in crate::sink) const STREAM_PAUSE: Duration = Duration::from_millis(4);
-/// The same while the stream works off a backlog, when a pause is mostly the lookup of a topic: nobody waits for a
+/// The same while the stream works off a large backlog, when a pause is mostly the lookup of a topic: nobody waits for a
 /// single record, and a commit for each lookup would cost more than both.
 pub(in crate::sink) const BACKLOG_PAUSE: Duration = Duration::from_millis(20);
 /// How long Kafka has to write the markers of a committed transaction.

@@ -1,8 +1,8 @@
 //! Whether records may wait for more of their partitions, so that a request carries many.
 //!
 //! They may while the relay works off a backlog, which their commit times tell, and while less than half of the window
-//! is used: what waits must not be what the relay waits for. They wait for as long as many come: at 60,000 records a
-//! second, 20 ms bring two for each of 600 partitions.
+//! is used: what waits must not be what the relay waits for. Far behind they wait for as long as many come: at 60,000
+//! records a second, 20 ms bring two for each of 600 partitions.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -13,6 +13,9 @@ use crate::relay::publish::encode;
 /// How long ago a commit must be for the relay to count as behind, in milliseconds. A difference between the clocks of
 /// the two servers costs a little time or a little batching, and nothing else.
 const BEHIND_MILLIS: i64 = 100;
+/// The same for it to count as far behind: then more time is spent on batching than a difference between the clocks
+/// should cost.
+const FAR_BEHIND_MILLIS: i64 = 1_000;
 /// How long records wait for more, unless many come.
 const PATIENCE: Duration = Duration::from_millis(20);
 /// How many come in that time if the wait is worth it: a few thousand requests a second cost little.
@@ -57,9 +60,18 @@ impl Gathering {
 
     /// Whether the last record was committed a while ago.
     pub(crate) fn is_behind(&self, now: SystemTime) -> bool {
+        self.lag_millis(now) > BEHIND_MILLIS
+    }
+
+    /// Whether the last record was committed a long while ago.
+    pub(crate) fn is_far_behind(&self, now: SystemTime) -> bool {
+        self.lag_millis(now) > FAR_BEHIND_MILLIS
+    }
+
+    fn lag_millis(&self, now: SystemTime) -> i64 {
         let since_epoch = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let now_millis = i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX);
-        now_millis.saturating_sub(self.newest_millis) > BEHIND_MILLIS
+        now_millis.saturating_sub(self.newest_millis)
     }
 }
 

@@ -126,6 +126,11 @@ impl ProducerClient {
         self.gathering.is_behind(SystemTime::now())
     }
 
+    /// Whether the last record is of a large backlog.
+    pub(crate) fn is_far_behind(&self) -> bool {
+        self.gathering.is_far_behind(SystemTime::now())
+    }
+
     /// Which partitions the records go to.
     pub(crate) fn partition_load(&mut self) -> &mut PartitionLoad {
         &mut self.partition_load
@@ -162,7 +167,7 @@ impl ProducerClient {
         match self.sending {
             Sending::Open if !self.schedule.rests() && !(self.schedule.is_mostly_answered() && may_wait()) => {}
             Sending::Held(mut wait) if now < wait.until && may_wait() => {
-                if wait.extend(self.schedule.sent(), now) {
+                if self.gathering.is_far_behind(SystemTime::now()) && wait.extend(self.schedule.sent(), now) {
                     flusher.postpone(wait.until);
                     self.sending = Sending::Held(wait);
                 }

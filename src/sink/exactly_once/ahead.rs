@@ -97,7 +97,7 @@ impl TransactionalSink {
                     Err(code) => client.fail(ticket, record, code),
                     Ok(()) => {}
                 }
-                open.note_load(client.partition_load().touched(), client.is_behind());
+                open.note_load(client.partition_load().touched(), client.is_far_behind());
                 open.keep(ticket, record, Instant::now());
                 Ok(())
             });

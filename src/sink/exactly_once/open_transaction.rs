@@ -33,7 +33,7 @@ pub(super) struct OpenTransaction {
     window: InFlightWindow,
     /// Partitions that its records go to.
     partitions: usize,
-    /// Whether its last record is of a backlog.
+    /// Whether its last record is of a large backlog.
     is_behind: bool,
 }
 
@@ -110,7 +110,7 @@ impl OpenTransaction {
         self.partitions
     }
 
-    /// Its records go to this many partitions, and the last one is of a backlog, or not.
+    /// Its records go to this many partitions, and the last one is of a large backlog, or not.
     pub(super) fn note_load(&mut self, partitions: usize, is_behind: bool) {
         (self.partitions, self.is_behind) = (partitions, is_behind);
     }

@@ -230,7 +230,7 @@ impl Sink for TransactionalSink {
         // producer first: a transaction in which a later batch was accepted before an earlier one is aborted.
         let route = Route { index: to.index, warm: None };
         hand_over(client, &mut self.room, ticket, record, route)?;
-        self.open.note_load(client.partition_load().touched(), client.is_behind());
+        self.open.note_load(client.partition_load().touched(), client.is_far_behind());
         self.open.keep(ticket, record, Instant::now());
         self.isolation.sent(ticket, record.topic);
         Ok(())
