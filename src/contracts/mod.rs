@@ -126,7 +126,9 @@ pub fn look_up<E: std::error::Error + 'static>(
 
 /// The statement and parameters that look up several schema versions, for callers that run it themselves. Each row has
 /// the [`Columns`], then name and version.
-pub(crate) fn look_up_all_query<'a>(ids: impl Iterator<Item = &'a SchemaVersionId> + Clone) -> (&'static str, [String; 2]) {
+pub(crate) fn look_up_all_query<'a>(
+    ids: impl Iterator<Item = &'a SchemaVersionId> + Clone,
+) -> (&'static str, [String; 2]) {
     (LOOK_UP_ALL, [array(ids.clone().map(|id| &*id.name)), array(ids.map(|id| &*id.version))])
 }
 

@@ -80,8 +80,7 @@ impl Lookup {
 
     /// Puts a question that the core raises. One that was open is given up: the core waits for one answer at a time.
     pub(super) fn ask(&mut self, request: Request, core: &Core) {
-        let topics =
-            if self.sources.topics.looks_ahead(&request) { core.topics_ahead(&request) } else { Vec::new() };
+        let topics = if self.sources.topics.looks_ahead(&request) { core.topics_ahead(&request) } else { Vec::new() };
         let ahead = Ahead { topics, versions: core.versions_ahead(&request) };
         let xid = core.transaction_id();
         self.question = match &request {
@@ -164,7 +163,9 @@ impl Sources {
             }
             Request::Topic(wanted) => {
                 let topic = match &self.topics {
-                    TopicSource::Kafka(topics) => topics.ensure_among(wanted, self.create_topics, &ahead.topics).await?,
+                    TopicSource::Kafka(topics) => {
+                        topics.ensure_among(wanted, self.create_topics, &ahead.topics).await?
+                    }
                     TopicSource::Nowhere => Ok(Topic { max_message_bytes: usize::MAX }),
                 };
                 Answer::Topic(Arc::clone(&wanted.name), topic)

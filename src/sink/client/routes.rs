@@ -38,12 +38,7 @@ struct Topic {
 
 impl Routes {
     /// Where a record goes; `partitions` returns the topic's number of partitions if the topic is new here.
-    pub(crate) fn find(
-        &mut self,
-        topic: &str,
-        key: Option<&[u8]>,
-        partitions: impl FnOnce() -> u32,
-    ) -> Destination {
+    pub(crate) fn find(&mut self, topic: &str, key: Option<&[u8]>, partitions: impl FnOnce() -> u32) -> Destination {
         if self.topics.get(self.last).is_none_or(|last| last.name != topic) {
             self.last = self.places.get(topic).copied().unwrap_or_else(|| self.add(topic, partitions()));
         }

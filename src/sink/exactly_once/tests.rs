@@ -142,12 +142,8 @@ async fn a_transaction_with_a_record_that_only_a_later_one_implies_is_aborted() 
     for ticket in 2..4 {
         sink.send(Ticket(ticket), &record).expect("it is taken");
     }
-    let implied = Report {
-        slot: 0,
-        record: OwnedRecord::copy(&record),
-        partition: 0,
-        code: RDKafkaErrorCode::Inconsistent,
-    };
+    let implied =
+        Report { slot: 0, record: OwnedRecord::copy(&record), partition: 0, code: RDKafkaErrorCode::Inconsistent };
     inbox.lock().implied.push(implied);
     inbox.lock().acked.push(1);
     let mut deliveries = Deliveries::default();

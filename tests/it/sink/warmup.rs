@@ -79,7 +79,8 @@ async fn a_topic_with_a_smaller_limit_returns_nothing_that_is_held() {
     // Under the tickets of their own.
     let mut deliveries = walpost::sink::Deliveries::default();
     let drained = async {
-        while walpost::sink::Sink::deliveries(&mut sink, &mut deliveries).await.is_ok() && deliveries.acked.len() < 200 {
+        while walpost::sink::Sink::deliveries(&mut sink, &mut deliveries).await.is_ok() && deliveries.acked.len() < 200
+        {
             assert!(deliveries.failed.is_empty(), "{:?}", deliveries.failed.len());
         }
     };
