@@ -111,7 +111,7 @@ fn the_documentation_has_every_refusal_and_every_exit_code() {
         .map(ToString::to_string)
         .collect();
     let exit = read("src/exit.rs");
-    let consts = exit.lines().filter_map(|line| line.trim().strip_prefix("pub const ")?.split_once(": u8 = "));
+    let consts = exit.lines().filter_map(|line| line.trim().strip_prefix("pub(crate) const ")?.split_once(": u8 = "));
     let exits: Vec<_> = consts.map(|(name, value)| (name, value.trim_end_matches(';').to_owned())).collect();
     assert!(exits.len() >= 5, "{exits:?}");
     let listed =
