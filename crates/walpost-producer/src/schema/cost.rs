@@ -44,7 +44,7 @@ const REFERENCE: u64 = 400;
 /// Examining a text, in addition to its bytes.
 const TEXT: u64 = 50;
 /// Dividing one number by another.
-const DIVISION: u64 = 2_000;
+const DIVISION: u64 = 4_000;
 /// A value's share of sorting an array.
 const SORTED: u64 = 500;
 /// Remembering a member as evaluated.

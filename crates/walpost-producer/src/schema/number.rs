@@ -35,24 +35,7 @@ pub fn is_whole(number: &Number) -> bool {
 /// Whether a number is a whole multiple of another, both in decimal. Nothing is a multiple of zero.
 #[must_use]
 pub fn is_multiple(value: &Number, of: &Number) -> bool {
-    let (Some(value), Some(of)) = (Decimal::of(value), Decimal::of(of)) else { return false };
-    if of.digits == 0 {
-        return false;
-    }
-    match value.exponent.checked_sub(of.exponent) {
-        None => false,
-        Some(0..) => {
-            let places = u64::from(value.exponent.abs_diff(of.exponent));
-            let scaled = multiplied(value.digits % of.digits, power_of_ten(places, of.digits), of.digits);
-            scaled == 0
-        }
-        Some(_) => {
-            let places = value.exponent.abs_diff(of.exponent);
-            // A divisor beyond the range is larger than any digits.
-            let divisor = 10_u128.checked_pow(places).and_then(|scale| scale.checked_mul(of.digits));
-            divisor.map_or(value.digits == 0, |divisor| value.digits % divisor == 0)
-        }
-    }
+    Decimal::of(value).zip(Decimal::of(of)).is_some_and(|(value, of)| value.is_multiple_of(&of))
 }
 
 /// A number that is written as a whole one.
@@ -96,6 +79,22 @@ impl Decimal {
         let exponent = exponent.parse::<i32>().ok()?.checked_sub(i32::try_from(fraction.len()).ok()?)?;
         Some(Self { digits, exponent })
     }
+
+    fn is_multiple_of(&self, of: &Self) -> bool {
+        if of.digits == 0 {
+            return false;
+        }
+        let places = self.exponent.abs_diff(of.exponent);
+        match self.exponent.cmp(&of.exponent) {
+            Ordering::Equal => self.digits.is_multiple_of(of.digits),
+            Ordering::Greater => multiplied(self.digits % of.digits, power_of_ten(places, of.digits), of.digits) == 0,
+            Ordering::Less => {
+                // A divisor beyond the range is larger than any digits.
+                let divisor = 10_u128.checked_pow(places).and_then(|scale| scale.checked_mul(of.digits));
+                divisor.map_or(self.digits == 0, |divisor| self.digits.is_multiple_of(divisor))
+            }
+        }
+    }
 }
 
 /// The product of two factors, modulo a number; all are below [`DIGITS_END`].
@@ -108,7 +107,7 @@ fn multiplied(a: u128, b: u128, modulus: u128) -> u128 {
 }
 
 /// A power of ten, modulo a number.
-fn power_of_ten(mut exponent: u64, modulus: u128) -> u128 {
+fn power_of_ten(mut exponent: u32, modulus: u128) -> u128 {
     let (mut power, mut base) = (1 % modulus, 10 % modulus);
     while exponent > 0 {
         if exponent & 1 == 1 {
@@ -122,7 +121,9 @@ fn power_of_ten(mut exponent: u64, modulus: u128) -> u128 {
 
 /// `multipleOf`.
 struct MultipleOf {
-    divisor: Number,
+    /// As it is written.
+    text: String,
+    divisor: Decimal,
 }
 
 /// Compiles `multipleOf`.
@@ -130,10 +131,11 @@ struct MultipleOf {
 /// # Errors
 /// The divisor is not a positive number.
 pub(super) fn multiple_of(wanted: &Value) -> Result<Box<dyn for<'i> Keyword<'i>>, ValidationError<'_>> {
-    match wanted {
-        Value::Number(divisor) if float(divisor) > 0.0 => Ok(Box::new(MultipleOf { divisor: divisor.clone() })),
-        _ => Err(ValidationError::custom(format!("multipleOf: {wanted} is not a positive number"))),
-    }
+    let divisor = wanted.as_number().filter(|divisor| float(divisor) > 0.0).and_then(Decimal::of);
+    let Some(divisor) = divisor else {
+        return Err(ValidationError::custom(format!("multipleOf: {wanted} is not a positive number")));
+    };
+    Ok(Box::new(MultipleOf { text: wanted.to_string(), divisor }))
 }
 
 impl<'i> Keyword<'i> for MultipleOf {
@@ -141,12 +143,12 @@ impl<'i> Keyword<'i> for MultipleOf {
         if self.is_valid(instance) {
             return Ok(());
         }
-        Err(ValidationError::custom(format!("value is not a multiple of {}", self.divisor)))
+        Err(ValidationError::custom(format!("value is not a multiple of {}", self.text)))
     }
 
     fn is_valid(&self, instance: &'i Value) -> bool {
         match instance {
-            Value::Number(number) => is_multiple(number, &self.divisor),
+            Value::Number(number) => Decimal::of(number).is_some_and(|value| value.is_multiple_of(&self.divisor)),
             _ => true,
         }
     }
@@ -156,6 +158,7 @@ impl<'i> Keyword<'i> for MultipleOf {
 mod tests {
     use serde_json::json;
 
+    use super::super::Schema;
     use super::*;
 
     fn number(value: &Value) -> &Number {
@@ -220,5 +223,10 @@ mod tests {
         let error = keyword.validate(&json!(1)).expect_err("it is no multiple").to_string();
         assert_eq!(error, "value is not a multiple of 1.5");
         assert!(multiple_of(&json!(0)).is_err());
+        let schema = Schema::compile(&json!({"items": {"multipleOf": 0.01}})).expect("it is a schema");
+        assert_eq!(schema.check_value(&json!([0.29, "a", 1e20])), Ok(()));
+        let violation = schema.check_value(&json!([0.295])).expect_err("it is no multiple");
+        assert_eq!((violation.pointer.as_str(), violation.rule.as_str()), ("/0", "multipleOf"));
+        assert_eq!(violation.detail, "value is not a multiple of 0.01");
     }
 }
