@@ -165,7 +165,7 @@ impl ProducerClient {
         let now = Instant::now();
         let may_wait = || self.gathering.may_wait(self.in_flight.len(), self.partition_load.busy());
         match self.sending {
-            Sending::Open if !self.schedule.rests() && !(self.schedule.is_mostly_answered() && may_wait()) => {}
+            Sending::Open if !(self.schedule.rests() || self.schedule.is_mostly_answered() && may_wait()) => {}
             Sending::Held(mut wait) if now < wait.until && may_wait() => {
                 if self.gathering.is_far_behind(SystemTime::now()) && wait.extend(self.schedule.sent(), now) {
                     flusher.postpone(wait.until);
