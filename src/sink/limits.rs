@@ -8,6 +8,12 @@ use crate::relay::back_off::BackOff;
 
 /// How long Kafka may take to answer for the first time. After that the relay waits as long as an outage lasts.
 pub(crate) const FIRST_ANSWER: Duration = Duration::from_secs(10);
+/// How long one request to Kafka may take.
+pub(in crate::sink) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a new topic may take to have a leader for every partition.
+pub(in crate::sink) const LEADERS_TIMEOUT: Duration = Duration::from_secs(15);
+/// First and last interval of checking for leaders: most topics have them within a few milliseconds.
+pub(in crate::sink) const LEADERS_TICKS: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(50)];
 /// How many topics that were created along with others are remembered.
 pub(in crate::sink) const CREATED_ALONG_MAX: usize = 20_000;
 /// How long a list of all topics is used. A topic that somebody creates meanwhile is refused for as long.

@@ -9,12 +9,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rdkafka::admin::ResourceSpecifier;
 use tokio::time::Instant;
 
-use super::{REQUEST_TIMEOUT, Topics, admin_options, facts_of};
+use super::{Topics, admin_options, facts_of};
 use crate::relay::boundary::WantedTopic;
 use crate::relay::route::topic_name::is_legal;
 use crate::sink::client::authorized::led_partitions;
 use crate::sink::client::options::TopicFacts;
-use crate::sink::limits::FOUND_AHEAD_FOR;
+use crate::sink::limits::{FOUND_AHEAD_FOR, REQUEST_TIMEOUT};
 
 /// What was found of topics that nobody has asked for yet.
 #[derive(Debug, Default)]

@@ -9,10 +9,10 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 use tokio::time::Instant;
 
 use super::budget::Budget;
-use super::{REQUEST_TIMEOUT, Topics, TopicsError, admin_options, unknown};
+use super::{Topics, TopicsError, admin_options, unknown};
 use crate::relay::boundary::{NamedBy, Refusal, TopicSettings, WantedTopic};
 use crate::relay::route::topic_name::is_legal;
-use crate::sink::limits::{CREATED_ALONG_MAX, LISTED_FOR};
+use crate::sink::limits::{CREATED_ALONG_MAX, LISTED_FOR, REQUEST_TIMEOUT};
 
 impl Topics {
     /// Creates a topic, and those `ahead` that are missing too.

@@ -24,15 +24,9 @@ use super::refusals::Judgement;
 use crate::relay::boundary::{NamedBy, Refusal, RefusalCode, Topic, TopicSettings, WantedTopic};
 use crate::relay::route::topic_name;
 use crate::sink::error::SinkError;
+use crate::sink::limits::{LEADERS_TICKS, LEADERS_TIMEOUT, REQUEST_TIMEOUT};
 use ahead::FoundAhead;
 use budget::Budget;
-
-/// How long one request to Kafka may take.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a new topic may take to have a leader for every partition.
-const LEADERS_TIMEOUT: Duration = Duration::from_secs(15);
-/// First and last interval of checking for leaders: most topics have them within a few milliseconds.
-const LEADERS_TICKS: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(50)];
 
 type Admin = AdminClient<DefaultClientContext>;
 
