@@ -41,7 +41,7 @@ async fn on_given_servers_everything_is_measured_and_removed() {
         // The first fifth is excluded.
         assert_eq!(figure(row, "events"), 80.0, "{row}");
     }
-    assert_eq!(list(&report, "latency").len(), 6, "{report}");
+    assert_eq!(list(&report, "latency").len(), 4, "{report}");
     let starts = list(&report, "start").iter().map(|start| list(start, "runs_millis").len());
     assert_eq!(starts.collect::<Vec<_>>(), [2, 2], "{report}");
     assert_eq!(report["postgres"]["settings"]["synchronous_commit"], "on", "{report}");

@@ -38,8 +38,10 @@ struct Shared {
 pub(super) struct Seen {
     /// Records; with transactions, including their markers.
     pub(super) offsets: u64,
-    /// When the first record was seen.
+    /// When the first records were seen.
     pub(super) first: Option<Instant>,
+    /// How many those were: with transactions, a whole one.
+    pub(super) first_offsets: u64,
     /// When the last record was seen.
     pub(super) last: Option<Instant>,
 }
@@ -90,7 +92,8 @@ impl Shared {
                 let (now, offsets) = (Instant::now(), u64::try_from(end - base).unwrap_or(0));
                 let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
                 if offsets > seen.offsets {
-                    *seen = Seen { offsets, first: seen.first.or(Some(now)), last: Some(now) };
+                    let first_offsets = if seen.first.is_some() { seen.first_offsets } else { offsets };
+                    *seen = Seen { offsets, first: seen.first.or(Some(now)), first_offsets, last: Some(now) };
                 }
             }
             std::thread::sleep(tick);

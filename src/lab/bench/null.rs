@@ -77,7 +77,7 @@ pub(super) async fn measure(stage: &Stage, backlog: &Backlog) -> Result<RunRepor
         started + at.duration_since(clock).unwrap_or_default()
     };
     let (first, last) = (since_start(report.first_unix_micros), since_start(report.last_unix_micros));
-    Ok(RunReport::new(backlog.events, started, Some(first), last, &ended))
+    Ok(RunReport::new(backlog.events, backlog.events, started, Some(first), last, &ended))
 }
 
 /// Accepts and discards everything.

@@ -34,7 +34,7 @@ pub(super) async fn run(program: &Path, stage: &Stage, backlog: &Backlog) -> Res
     let started = child.started;
     let ended = child.end(LIMIT).await?;
     drop_slot(stage, &slot).await?;
-    Ok(RunReport::new(backlog.events, started, ended.first_output, ended.at, &ended))
+    Ok(RunReport::new(backlog.events, backlog.events, started, ended.first_output, ended.at, &ended))
 }
 
 fn percent_decoded(text: &str) -> String {

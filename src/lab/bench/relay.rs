@@ -114,9 +114,10 @@ pub(super) async fn run(stage: &Stage, backlog: &Backlog, delivery: Delivery) ->
     let relay = Relay::start(stage, &slot, backlog.content.payload, delivery)?;
     let started = relay.started();
     let relay = relay.wait_for("the relay", |status| status.events >= backlog.events).await?;
-    let Seen { first, last, offsets } = arrivals.settled().await;
+    let Seen { first, first_offsets, last, offsets } = arrivals.settled().await;
     let ended = relay.stop().await?;
     drop_slot(stage, &slot).await?;
     tracing::debug!(offsets, "a backlog is in kafka");
-    Ok(RunReport::new(backlog.events, started, first, last.unwrap_or(ended.at), &ended))
+    let later = backlog.events.saturating_sub(first_offsets);
+    Ok(RunReport::new(backlog.events, later, started, first, last.unwrap_or(ended.at), &ended))
 }

@@ -200,13 +200,25 @@ impl Report {
 }
 
 impl RunReport {
-    pub(super) fn new(events: u64, started: Instant, first: Option<Instant>, last: Instant, ended: &Ended) -> Self {
-        // Events that arrived within one sample still took some time.
-        let took = last.saturating_duration_since(first.unwrap_or(started)).max(Duration::from_micros(1));
+    /// Of `events`, `later` arrived after the `first` ones.
+    pub(super) fn new(
+        events: u64,
+        later: u64,
+        started: Instant,
+        first: Option<Instant>,
+        last: Instant,
+        ended: &Ended,
+    ) -> Self {
+        // Where all arrived at once, in one transaction or within one sample, the start is all that there is to measure from.
+        let (since, timed) = match first.filter(|_| later > 0) {
+            Some(first) => (first, later),
+            None => (started, events),
+        };
+        let took = last.saturating_duration_since(since).max(Duration::from_micros(1));
         Self {
             start_millis: first.map(|first| millis(first.saturating_duration_since(started))),
             seconds: took.as_secs_f64(),
-            events_per_second: events as f64 / took.as_secs_f64(),
+            events_per_second: timed as f64 / took.as_secs_f64(),
             cpu_micros_per_event: ended.cpu.as_secs_f64() * 1e6 / events as f64,
             peak_rss_bytes: ended.peak_rss_bytes,
             linger_ms: None,
