@@ -156,8 +156,8 @@ mod tests {
     fn send(warmup: &mut Warmup, most: usize) -> Vec<u64> {
         let mut sent = Vec::new();
         while let Some((ticket, record, route)) = warmup.next_released().filter(|_| sent.len() < most) {
-            let value = u8::try_from(ticket.0).expect("a small ticket");
-            assert_eq!((record.value.as_deref(), route.warm), (Some(&[value][..]), Some(0)));
+            let number = u8::try_from(ticket.0).expect("a small ticket");
+            assert_eq!((record.value.as_deref(), route.warm), (Some(&[number][..]), Some(0)));
             sent.push(ticket.0);
             warmup.pop_released();
         }
