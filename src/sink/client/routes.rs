@@ -12,7 +12,7 @@ pub(crate) struct PartitionIndex(pub(crate) u32);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Destination {
     pub(crate) index: PartitionIndex,
-    /// The partition of the topic; `None` if the record has no key, and goes to any.
+    /// The partition of the topic; `None` if the record has no key, and goes to any of several.
     pub(crate) partition: Option<u32>,
 }
 
@@ -43,7 +43,10 @@ impl Routes {
             self.last = self.places.get(topic).copied().unwrap_or_else(|| self.add(topic, partitions()));
         }
         let topic = &self.topics[self.last];
-        let partition = key.map(|key| partition_of(key, topic.partitions));
+        let partition = match key {
+            Some(key) => Some(partition_of(key, topic.partitions)),
+            None => (topic.partitions == 1).then_some(0),
+        };
         let index = PartitionIndex(topic.index + partition.map_or(0, |partition| 1 + partition));
         Destination { index, partition }
     }
@@ -77,5 +80,11 @@ mod tests {
         assert_eq!(found.map(|it| it.partition), [Some(0), Some(1), None, Some(0), Some(1), None]);
         assert_eq!(found.map(|it| it.index.0), [1, 2, 0, 4, 5, 3]);
         assert_eq!(find("t", Some("foobar")), found[0]);
+    }
+
+    #[test]
+    fn all_records_of_a_topic_with_one_partition_keep_their_order() {
+        let mut routes = Routes::default();
+        assert_eq!(routes.find("t", None, || 1), routes.find("t", Some(b"k"), || 1));
     }
 }

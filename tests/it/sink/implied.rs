@@ -4,10 +4,10 @@
 use std::sync::atomic::Ordering;
 
 use walpost::relay::boundary::OwnedRecord;
-use walpost::sink::{BatchOutcome, BatchWriter, TopicRules};
+use walpost::sink::{BatchOutcome, BatchWriter};
 
 use super::scripted_broker::{Broker, TOPIC};
-use super::{feed, options, record, sink};
+use super::{feed, options, record, rules, sink};
 
 /// Each record is a batch.
 const ALONE: (&str, &str) = ("batch.size", "1");
@@ -20,7 +20,7 @@ fn without_key() -> OwnedRecord {
 async fn a_record_without_a_key_is_sent_again_if_only_a_later_one_was_acknowledged() {
     let broker = Broker::start(1).await;
     broker.refuse_one_of_two(0);
-    let mut sink = sink(&broker.address(), &[ALONE], &TopicRules::default());
+    let mut sink = sink(&broker.address(), &[ALONE], &rules(TOPIC, 2));
     let run = feed(&mut sink, vec![without_key(), without_key()]).await;
     assert_eq!((run.acked, run.returned, broker.taken.load(Ordering::SeqCst)), (2, 1, 2));
 }
@@ -29,7 +29,7 @@ async fn a_record_without_a_key_is_sent_again_if_only_a_later_one_was_acknowledg
 async fn a_first_record_is_sent_again_if_only_one_without_a_key_was_acknowledged() {
     let broker = Broker::start(1).await;
     broker.refuse_one_of_two(0);
-    let mut sink = sink(&broker.address(), &[ALONE], &TopicRules::default());
+    let mut sink = sink(&broker.address(), &[ALONE], &rules(TOPIC, 2));
     let run = feed(&mut sink, vec![record(TOPIC, "key", "v"), without_key()]).await;
     assert_eq!((run.acked, run.returned, broker.taken.load(Ordering::SeqCst)), (2, 1, 2));
 }

@@ -10,7 +10,7 @@ use rdkafka::message::Headers;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use walpost::relay::boundary::{Header, OwnedRecord, Record, Refusal, Ticket, Verdict};
 use walpost::relay::delivery::window::InFlightWindow;
-use walpost::sink::{Compression, Deliveries, KafkaSink, ProducerOptions, SendError, Sink, TopicRules};
+use walpost::sink::{Compression, Deliveries, KafkaSink, ProducerOptions, SendError, Sink, TopicFacts, TopicRules};
 
 mod broker;
 mod faults;
@@ -44,6 +44,13 @@ fn options(servers: &str, properties: &[(&str, &str)]) -> ProducerOptions {
 
 fn sink(servers: &str, properties: &[(&str, &str)], rules: &TopicRules) -> KafkaSink {
     KafkaSink::new(options(servers, properties), rules.clone(), std::sync::Arc::default()).expect("start a producer")
+}
+
+/// Rules that know a topic with so many partitions.
+fn rules(topic: &str, partitions: u32) -> TopicRules {
+    let rules = TopicRules::default();
+    rules.learn(topic, TopicFacts { max_message_bytes: 1_000_000, is_compacted: Some(false), partitions });
+    rules
 }
 
 fn record(topic: &str, key: &str, value: impl Into<Vec<u8>>) -> OwnedRecord {

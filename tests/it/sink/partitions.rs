@@ -6,24 +6,18 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::mocking::MockCluster;
 use walpost::relay::boundary::{Ticket, TopicSettings};
-use walpost::sink::{Deliveries, Sink as _, TopicFacts, TopicRules, Topics, partition_of};
+use walpost::sink::{Deliveries, Sink as _, TopicRules, Topics, partition_of};
 
-use super::{PATIENCE, feed, offer, options, read, record, sink};
+use super::{PATIENCE, feed, offer, options, read, record, rules, sink};
 use crate::harness::Harness;
 
 const TOPIC: &str = "t";
-
-fn rules(partitions: u32) -> TopicRules {
-    let rules = TopicRules::default();
-    rules.learn(TOPIC, TopicFacts { max_message_bytes: 1_000_000, is_compacted: Some(false), partitions });
-    rules
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_may_have_ten_thousand_partitions() {
     let cluster = MockCluster::new(1).expect("start a mock cluster");
     cluster.create_topic(TOPIC, 10_000, 1).expect("create a topic");
-    let mut sink = sink(&cluster.bootstrap_servers(), &[], &rules(10_000));
+    let mut sink = sink(&cluster.bootstrap_servers(), &[], &rules(TOPIC, 10_000));
     let records: Vec<_> = (0..10_000).map(|number| record(TOPIC, &format!("key-{number}"), "v")).collect();
     let run = feed(&mut sink, [records.clone(), records].concat()).await;
     assert_eq!((run.acked, run.returned), (20_000, 0));
@@ -34,7 +28,8 @@ async fn the_others_go_on_while_one_partition_has_no_leader() {
     let cluster = MockCluster::new(1).expect("start a mock cluster");
     cluster.create_topic(TOPIC, 20, 1).expect("create a topic");
     cluster.partition_leader(TOPIC, 0, None).expect("depose the leader");
-    let mut sink = sink(&cluster.bootstrap_servers(), &[("topic.metadata.refresh.fast.interval.ms", "50")], &rules(20));
+    let mut sink =
+        sink(&cluster.bootstrap_servers(), &[("topic.metadata.refresh.fast.interval.ms", "50")], &rules(TOPIC, 20));
     let records: Vec<_> = (0..2_000).map(|number| record(TOPIC, &format!("key-{}", number % 100), "v")).collect();
     let is_of_first = |key: &Option<Vec<u8>>| partition_of(key.as_deref().unwrap_or_default(), 20) == 0;
     let of_first = records.iter().filter(|record| is_of_first(&record.key)).count();
