@@ -16,41 +16,21 @@ use crate::sink::error::SendError;
 
 /// Records that were taken and not handed to librdkafka, in the order of their tickets.
 #[derive(Debug, Default)]
-pub(super) struct Ahead {
-    copies: Copies,
-    /// How many of them have been handed over.
-    sent: usize,
-}
+pub(super) struct Ahead(Copies);
 
 impl Ahead {
     pub(super) fn len(&self) -> usize {
-        self.copies.len() - self.sent
+        self.0.len()
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    fn show_next<T>(&self, to: impl FnOnce(Ticket, &Record<'_>) -> T) -> T {
-        self.copies.show(self.sent, to)
-    }
-
-    fn next_is_sent(&mut self) {
-        self.sent += 1;
-        if self.is_empty() {
-            self.clear();
-        }
-    }
-
-    fn clear(&mut self) {
-        self.copies.clear();
-        self.sent = 0;
+        self.0.is_empty()
     }
 
     /// Gives up: returns the records.
     pub(super) fn take(&mut self) -> Vec<(Ticket, OwnedRecord)> {
-        let records = (self.sent..self.copies.len()).map(|place| self.copies.owned(place)).collect();
-        self.clear();
+        let records = (0..self.0.len()).map(|place| self.0.owned(place)).collect();
+        self.0.clear();
         records
     }
 }
@@ -76,7 +56,7 @@ impl TransactionalSink {
         if size(record) > message_max_bytes(&self.factory.producers.options) {
             return Err(SendError::Full);
         }
-        self.ahead.copies.push(ticket, record);
+        self.ahead.0.push(ticket, record);
         Ok(())
     }
 
@@ -88,7 +68,7 @@ impl TransactionalSink {
         while !self.ahead.is_empty() && !self.open.is_full() && self.begin() {
             let Self { ahead, client: Some(client), open, routes, factory, .. } = self else { return };
             let rules = &factory.producers.rules;
-            let sent = ahead.show_next(|ticket, record| {
+            let sent = ahead.0.show(0, |ticket, record| {
                 let partitions = || rules.facts(record.topic).map_or(1, |facts| facts.partitions);
                 let index = routes.find(record.topic, record.key, partitions).index;
                 match client.send(ticket, record, Route { index, warm: None }) {
@@ -102,7 +82,7 @@ impl TransactionalSink {
                 Ok(())
             });
             match sent {
-                Ok(()) => ahead.next_is_sent(),
+                Ok(()) => ahead.0.forget_first(),
                 Err(Code::QueueFull) => {
                     self.room.is_queue_full = true;
                     return;

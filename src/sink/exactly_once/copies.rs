@@ -1,7 +1,7 @@
 //! Copies of records, many in one allocation. What is no longer needed is freed at once, and makes room for the copies
 //! of the next transaction.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::relay::boundary::{Header, OwnedRecord, Record, Ticket};
 
@@ -14,8 +14,10 @@ const BLOCK_BYTES: usize = 256 * 1024;
 /// Copied records, in the order in which they came.
 #[derive(Debug, Default)]
 pub(super) struct Copies {
-    list: Vec<Copied>,
-    blocks: Vec<Vec<u8>>,
+    list: VecDeque<Copied>,
+    blocks: VecDeque<Vec<u8>>,
+    /// How many blocks have been freed before those.
+    freed: usize,
     bytes: usize,
 }
 
@@ -24,8 +26,10 @@ pub(super) struct Copies {
 struct Copied {
     ticket: Ticket,
     timestamp_millis: i64,
+    /// Counted from the first block, which may have been freed.
     block: usize,
     start: usize,
+    bytes: usize,
 }
 
 impl Copies {
@@ -49,13 +53,11 @@ impl Copies {
     /// Copies a record, which must be small enough for librdkafka.
     pub(super) fn push(&mut self, ticket: Ticket, record: &Record<'_>) {
         let bytes = copied_bytes(record);
-        if self.blocks.last().is_none_or(|block| block.capacity() - block.len() < bytes) {
-            self.blocks.push(Vec::with_capacity(bytes.max(BLOCK_BYTES)));
+        if self.blocks.back().is_none_or(|block| block.capacity() - block.len() < bytes) {
+            self.blocks.push_back(Vec::with_capacity(bytes.max(BLOCK_BYTES)));
         }
-        let block = self.blocks.len() - 1;
-        let into = &mut self.blocks[block];
+        let into = self.blocks.back_mut().expect("one was added");
         let start = into.len();
-        self.list.push(Copied { ticket, timestamp_millis: record.timestamp_millis, block, start });
         put(into, Some(record.topic.as_bytes()));
         put(into, record.key);
         put(into, record.value);
@@ -64,13 +66,16 @@ impl Copies {
             put(into, Some(header.name.as_bytes()));
             put(into, header.value);
         }
+        let block = self.freed + self.blocks.len() - 1;
+        self.list.push_back(Copied { ticket, timestamp_millis: record.timestamp_millis, block, start, bytes });
         self.bytes += bytes;
     }
 
     /// Shows one record.
     pub(super) fn show<T>(&self, place: usize, to: impl FnOnce(Ticket, &Record<'_>) -> T) -> T {
-        let Copied { ticket, timestamp_millis, block, start } = self.list[place];
-        let mut reader = Reader(&self.blocks[block][start..]);
+        let copied = self.list[place];
+        let Copied { ticket, timestamp_millis, .. } = copied;
+        let mut reader = self.reader(copied);
         let (topic, key, value) = (text(reader.take()), reader.take(), reader.take());
         let headers = reader.number();
         let headers: Vec<Header<'_>> =
@@ -93,17 +98,31 @@ impl Copies {
     pub(super) fn one_of_each_topic(&self) -> Vec<OwnedRecord> {
         let mut topics = BTreeMap::new();
         for (place, copied) in self.list.iter().enumerate() {
-            let topic = Reader(&self.blocks[copied.block][copied.start..]).take().unwrap_or_default();
+            let topic = self.reader(*copied).take().unwrap_or_default();
             topics.entry(topic).or_insert(place);
         }
         topics.into_values().map(|place| self.owned(place).1).collect()
+    }
+
+    /// Forgets the first one.
+    pub(super) fn forget_first(&mut self) {
+        self.bytes -= self.list.pop_front().map_or(0, |copied| copied.bytes);
+        let Some(first) = self.list.front() else { return self.clear() };
+        while self.freed < first.block {
+            self.blocks.pop_front();
+            self.freed += 1;
+        }
     }
 
     /// Forgets all.
     pub(super) fn clear(&mut self) {
         self.list.clear();
         self.blocks.clear();
-        self.bytes = 0;
+        (self.freed, self.bytes) = (0, 0);
+    }
+
+    fn reader(&self, copied: Copied) -> Reader<'_> {
+        Reader(&self.blocks[copied.block - self.freed][copied.start..])
     }
 }
 
@@ -162,6 +181,23 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    const RECORD: Record<'static> =
+        Record { topic: "t", key: None, value: Some(&[0; 1_000]), headers: &[], timestamp_millis: 0 };
+
+    #[test]
+    fn the_memory_of_forgotten_records_is_freed_though_others_follow() {
+        let mut copies = Copies::default();
+        for number in 0..100_000 {
+            copies.push(Ticket(number), &RECORD);
+            if copies.len() > 1_000 {
+                copies.forget_first();
+            }
+        }
+        assert_eq!(copies.owned(0), (Ticket(99_000), OwnedRecord::from(&RECORD)));
+        assert_eq!(copies.bytes(), 1_000 * copied_bytes(&RECORD));
+        assert!(copies.blocks.len() * BLOCK_BYTES < copies.bytes() + 2 * BLOCK_BYTES, "{} blocks", copies.blocks.len());
+    }
 
     proptest! {
         #[test]

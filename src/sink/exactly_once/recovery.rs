@@ -82,16 +82,18 @@ impl ProducerFactory {
         // Before fencing: it might be another database's relay of the same name, or the one that has taken over.
         let mut reader = self.reader()?;
         let proof = history.proof();
-        let visible = match self.read(&mut reader, ReadScope::Visible, proof.clone(), &stopped).await {
-            // Another relay's open transaction may hide a later position, and the last one decides.
-            Err(SinkError::Transactions(TransactionsError::Forged { .. } | TransactionsError::Forgotten { .. })) => {
-                None
-            }
-            found => found?.position().cloned(),
+        let (visible, doubt) = match self.read(&mut reader, ReadScope::Visible, proof.clone(), &stopped).await {
+            // Another relay's open transaction may hide a later position, and the last one decides. Until then this one tells
+            // whose position it is.
+            Err(SinkError::Transactions(
+                doubt @ (TransactionsError::Forged { .. } | TransactionsError::Forgotten { .. }),
+            )) => (self.read(&mut reader, ReadScope::Visible, None, &stopped).await?, Some(doubt)),
+            found => (found?, None),
         };
+        let visible = visible.position().cloned();
         history.check(&visible, self.identity.position_key())?;
         if known.as_ref().is_some_and(|known| is_past(known, &visible)) {
-            return Err(self.fenced());
+            return Err(doubt.map_or_else(|| self.fenced(), SinkError::from));
         }
         let refusing = probe::refusing(&self, probes, &stopped).await?;
         let client = self.producers.clone().own(stopped.clone()).await?;
