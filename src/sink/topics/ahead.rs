@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rdkafka::admin::ResourceSpecifier;
 use tokio::time::Instant;
 
-use super::{Topics, admin_options, facts_of};
+use super::{Topics, admin_options};
 use crate::relay::boundary::WantedTopic;
 use crate::relay::route::topic_name::is_legal;
 use crate::sink::client::authorized::led_partitions;
@@ -60,12 +60,11 @@ impl Topics {
         if resources.is_empty() {
             return;
         }
-        let Ok(configurations) = self.admin().describe_configs(&resources, &admin_options()).await else { return };
-        let facts = configurations.into_iter().filter_map(|configuration| {
-            let configuration = configuration.ok()?;
-            let rdkafka::admin::OwnedResourceSpecifier::Topic(name) = &configuration.specifier else { return None };
-            let partitions = u32::try_from(*led.get(name)?).unwrap_or(u32::MAX);
-            Some((Arc::from(name.as_str()), facts_of(&configuration)?.facts(partitions)))
+        let Ok(answers) = self.admin().describe_configs(&resources, &admin_options()).await else { return };
+        let facts = answers.into_iter().zip(&led).filter_map(|(answer, (name, partitions))| {
+            let described = self.described(name, answer).ok()?;
+            let partitions = u32::try_from(*partitions).unwrap_or(u32::MAX);
+            Some((Arc::from(name.as_str()), described.facts(partitions)))
         });
         self.found_ahead.put(facts);
     }

@@ -1,15 +1,16 @@
 //! Topics: whether they exist, how large a record they accept, and creating them.
 
 mod ahead;
+mod described;
 mod budget;
 mod creation;
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, ResourceSpecifier};
+use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::{ClientConfig, FromClientConfig};
 use rdkafka::error::KafkaError;
@@ -27,6 +28,7 @@ use crate::sink::error::SinkError;
 use crate::sink::limits::{LEADERS_TICKS, LEADERS_TIMEOUT, REQUEST_TIMEOUT};
 use ahead::FoundAhead;
 use budget::Budget;
+use described::Described;
 
 type Admin = AdminClient<DefaultClientContext>;
 
@@ -104,29 +106,6 @@ enum Presence {
     },
     Leaderless,
     Missing,
-}
-
-/// What a topic's configuration says.
-struct Described {
-    max_message_bytes: usize,
-    /// `None` if Kafka does not say.
-    is_compacted: Option<bool>,
-}
-
-impl Described {
-    const fn facts(&self, partitions: u32) -> TopicFacts {
-        let Self { max_message_bytes, is_compacted } = *self;
-        TopicFacts { max_message_bytes, is_compacted, partitions }
-    }
-}
-
-/// `None` if the configuration is not what is expected.
-fn facts_of(configuration: &ConfigResource) -> Option<Described> {
-    let value = |key| configuration.get(key).and_then(|entry| entry.value.as_deref());
-    let max_message_bytes = value("max.message.bytes")?.parse().ok()?;
-    let policies = value("cleanup.policy").unwrap_or_default();
-    let is_compacted = Some(policies.split(',').any(|policy| policy.trim() == "compact"));
-    Some(Described { max_message_bytes, is_compacted })
 }
 
 impl Topics {
@@ -348,23 +327,9 @@ impl Topics {
             return Ok(Described { max_message_bytes: self.fallback_bytes, is_compacted: None });
         }
         let described = self.admin().describe_configs([&ResourceSpecifier::Topic(name)], &admin_options()).await;
-        let result = self.answered(name, described)?.into_iter().next();
+        let result = self.answered(name, described)?.into_iter().next().unwrap_or(Err(Code::Unknown));
         let failed = |code| TopicsError::Failed { action: "describe", topic: name.to_owned(), code };
-        match result {
-            Some(Ok(configuration)) => facts_of(&configuration).ok_or_else(|| failed(Code::Unknown)),
-            Some(Err(Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed)) => {
-                if !self.warned.swap(true, Ordering::Relaxed) {
-                    tracing::warn!(
-                        topic = name,
-                        fallback_bytes = self.fallback_bytes,
-                        "not authorized to read max.message.bytes of topics: grant DescribeConfigs"
-                    );
-                }
-                Ok(Described { max_message_bytes: self.fallback_bytes, is_compacted: None })
-            }
-            Some(Err(code)) => Err(failed(code)),
-            None => Err(failed(Code::Unknown)),
-        }
+        self.described(name, result).map_err(failed)
     }
 
     /// Records that Kafka has answered, or returns that it has not.
