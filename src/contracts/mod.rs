@@ -44,41 +44,13 @@ use serde_json::{Map, Value};
 
 use crate::relay::boundary::{Format, OnViolation, SchemaVersion, SchemaVersionId, TopicSettings};
 
-/// Looks up one schema version by name (`$1`) and version (`$2`). Returns at most one row: topic, format, topic settings, schema,
-/// violation policy and promised freshness, all as text.
-pub const LOOK_UP: &str = "select s.topic, s.format, s.topic_config::text, s.schema::text, s.on_violation, \
-     s.sla ->> 'freshness_seconds' from outbox.schema_version s where s.name = $1 and s.version = $2";
-
-/// The same for several, whose names and versions are the two parameters, as arrays; name and version follow the columns.
-const LOOK_UP_ALL: &str = "select s.topic, s.format, s.topic_config::text, s.schema::text, s.on_violation, \
+/// Looks up schema versions, whose names (`$1`) and versions (`$2`) are arrays.
+const LOOK_UP: &str = "select s.topic, s.format, s.topic_config::text, s.schema::text, s.on_violation, \
      s.sla ->> 'freshness_seconds', s.name, s.version from outbox.schema_version s \
      where (s.name, s.version) in (select * from unnest($1::text[], $2::text[]))";
 
-/// One row of [`LOOK_UP`], in Postgres' text format.
-pub type Columns = [Option<String>; 6];
-
-/// A schema version can't be looked up.
-#[derive(Debug, thiserror::Error)]
-pub enum LookUpError<E: std::error::Error + 'static> {
-    /// The statement failed.
-    #[error("look up schema version {id}")]
-    Query {
-        /// The schema version.
-        id: SchemaVersionId,
-        /// Why.
-        #[source]
-        source: E,
-    },
-    /// The registration is malformed.
-    #[error("schema version {id} in outbox.schema_version is malformed")]
-    Malformed {
-        /// The schema version.
-        id: SchemaVersionId,
-        /// Why.
-        #[source]
-        source: Malformed,
-    },
-}
+/// Topic, format, topic settings, schema, violation policy and promised freshness, in Postgres' text format.
+pub(crate) type Columns = [Option<String>; 6];
 
 /// What is wrong with a registered schema version.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -105,31 +77,10 @@ pub enum Malformed {
     },
 }
 
-/// Looks up a schema version through `query`, which runs a statement with these parameters and returns its rows. `None` if it is
-/// not registered.
-///
-/// # Errors
-///
-/// The statement fails, or the registration is malformed.
-pub fn look_up<E: std::error::Error + 'static>(
-    id: &SchemaVersionId,
-    query: impl FnOnce(&str, &[Option<&str>]) -> Result<Vec<Columns>, E>,
-) -> Result<Option<SchemaVersion>, LookUpError<E>> {
-    let rows = query(LOOK_UP, &[Some(&*id.name), Some(&*id.version)])
-        .map_err(|source| LookUpError::Query { id: id.clone(), source })?;
-    // Name and version are the primary key, so there is at most one row.
-    let Some(columns) = rows.into_iter().next() else {
-        return Ok(None);
-    };
-    parse(id, columns).map(Some).map_err(|source| LookUpError::Malformed { id: id.clone(), source })
-}
-
-/// The statement and parameters that look up several schema versions, for callers that run it themselves. Each row has
-/// the [`Columns`], then name and version.
-pub(crate) fn look_up_all_query<'a>(
-    ids: impl Iterator<Item = &'a SchemaVersionId> + Clone,
-) -> (&'static str, [String; 2]) {
-    (LOOK_UP_ALL, [array(ids.clone().map(|id| &*id.name)), array(ids.map(|id| &*id.version))])
+/// The statement and parameters that look up schema versions, for callers that run it themselves. Each row has the
+/// [`Columns`], then name and version.
+pub(crate) fn look_up_query<'a>(ids: impl Iterator<Item = &'a SchemaVersionId> + Clone) -> (&'static str, [String; 2]) {
+    (LOOK_UP, [array(ids.clone().map(|id| &*id.name)), array(ids.map(|id| &*id.version))])
 }
 
 /// An array in Postgres' text format.
@@ -139,7 +90,7 @@ fn array<'a>(elements: impl Iterator<Item = &'a str>) -> String {
 }
 
 /// Builds a schema version from its columns.
-fn parse(id: &SchemaVersionId, columns: Columns) -> Result<SchemaVersion, Malformed> {
+pub(crate) fn parse(id: &SchemaVersionId, columns: Columns) -> Result<SchemaVersion, Malformed> {
     let [topic, format, topic_config, schema, on_violation, freshness] = columns;
     let format = format.unwrap_or_default();
     let policy = |text: String| OnViolation::parse(&text).ok_or(Malformed::OnViolation(text));
@@ -214,8 +165,6 @@ fn properties(value: Value) -> Result<BTreeMap<String, String>, Malformed> {
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
-
     use super::*;
 
     fn id() -> SchemaVersionId {
@@ -228,28 +177,15 @@ mod tests {
 
     fn found_row(row: [Option<&str>; 6]) -> Result<SchemaVersion, Malformed> {
         let row = row.map(|text| text.map(str::to_owned));
-        match look_up(&id(), |_, _| Ok::<_, Infallible>(vec![row])) {
-            Ok(version) => Ok(version.expect("there was a row")),
-            Err(LookUpError::Malformed { source, .. }) => Err(source),
-            Err(LookUpError::Query { source, .. }) => match source {},
-        }
+        parse(&id(), row)
     }
 
     #[test]
-    fn a_version_is_looked_up_by_name_and_version() {
-        let answer = look_up(&id(), |sql, parameters| {
-            assert_eq!(sql, LOOK_UP);
-            assert_eq!(parameters, [Some("orders.placed"), Some("2.1.0")]);
-            Ok::<_, Infallible>(Vec::new())
-        });
-        assert_eq!(answer.expect("an empty result is not an error"), None);
-    }
-
-    #[test]
-    fn an_error_of_the_query_keeps_its_source() {
-        let error = look_up(&id(), |_, _| Err(std::io::Error::other("gone"))).expect_err("it failed");
-        assert_eq!(error.to_string(), "look up schema version orders.placed/2.1.0");
-        assert_eq!(std::error::Error::source(&error).map(ToString::to_string).as_deref(), Some("gone"));
+    fn versions_are_looked_up_by_name_and_version() {
+        let quoted = SchemaVersionId { name: "a\"b\\".into(), version: "1".into() };
+        let (sql, parameters) = look_up_query([id(), quoted].iter());
+        assert_eq!(sql, LOOK_UP);
+        assert_eq!(parameters, [r#"{"orders.placed","a\"b\\"}"#, r#"{"2.1.0","1"}"#]);
     }
 
     #[test]

@@ -129,7 +129,7 @@ impl Registry {
         id: &SchemaVersionId,
         ahead: &[SchemaVersionId],
     ) -> anyhow::Result<Looked> {
-        let (sql, parameters) = contracts::look_up_all_query(std::iter::once(id).chain(ahead));
+        let (sql, parameters) = contracts::look_up_query(std::iter::once(id).chain(ahead));
         let parameters = [Some(parameters[0].as_str()), Some(parameters[1].as_str())];
         let rows = self.query(kept, sql, &parameters).await.map_err(|error| self.explain(error))?;
         let mut looked = Looked::default();
@@ -137,17 +137,16 @@ impl Registry {
             let name = |column| row.text(column).unwrap_or_default().into();
             let found = SchemaVersionId { name: name(6), version: name(7) };
             let columns = std::array::from_fn(|column| row.text(column).map(str::to_owned));
-            match contracts::look_up(&found, |_, _| Ok::<_, postgres::Error>(vec![columns])) {
-                Ok(version) if found == *id => looked.asked = version,
-                Ok(version) => looked.ahead.extend(version),
+            match contracts::parse(&found, columns) {
+                Ok(version) if found == *id => looked.asked = Some(version),
+                Ok(version) => looked.ahead.push(version),
                 // It was registered with something the relay can't use, and can't be changed: its events are refused
                 // rather than held up.
-                Err(contracts::LookUpError::Malformed { id: malformed, source }) if malformed == *id => {
-                    tracing::error!(schema_version = %id, error = %source, "schema version is malformed; treating it as unknown");
+                Err(error) if found == *id => {
+                    tracing::error!(schema_version = %id, error = %error, "schema version is malformed; treating it as unknown");
                 }
                 // Reported when it is asked for.
-                Err(contracts::LookUpError::Malformed { .. }) => {}
-                Err(error @ contracts::LookUpError::Query { .. }) => return Err(error.into()),
+                Err(_) => {}
             }
         }
         Ok(looked)
