@@ -6,34 +6,12 @@
 use rdkafka::types::RDKafkaErrorCode as Code;
 use tokio::time::Instant;
 
-use super::copies::Copies;
 use super::{Phase, TransactionalSink};
-use crate::relay::boundary::{OwnedRecord, Record, Ticket};
+use crate::relay::boundary::{Record, Ticket};
 use crate::relay::publish::encode::size;
 use crate::sink::client::options::message_max_bytes;
 use crate::sink::client::partition_load::Route;
 use crate::sink::error::SendError;
-
-/// Records that were taken and not handed to librdkafka, in the order of their tickets.
-#[derive(Debug, Default)]
-pub(super) struct Ahead(Copies);
-
-impl Ahead {
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Gives up: returns the records.
-    pub(super) fn take(&mut self) -> Vec<(Ticket, OwnedRecord)> {
-        let records = (0..self.0.len()).map(|place| self.0.owned(place)).collect();
-        self.0.clear();
-        records
-    }
-}
 
 impl TransactionalSink {
     /// Whether a record is taken for the next transaction.
@@ -56,7 +34,7 @@ impl TransactionalSink {
         if size(record) > message_max_bytes(&self.factory.producers.options) {
             return Err(SendError::Full);
         }
-        self.ahead.0.push(ticket, record);
+        self.ahead.push(ticket, record);
         Ok(())
     }
 
@@ -68,7 +46,7 @@ impl TransactionalSink {
         while !self.ahead.is_empty() && !self.open.is_full() && self.begin() {
             let Self { ahead, client: Some(client), open, routes, factory, .. } = self else { return };
             let rules = &factory.producers.rules;
-            let sent = ahead.0.show(0, |ticket, record| {
+            let sent = ahead.show(0, |ticket, record| {
                 let partitions = || rules.facts(record.topic).map_or(1, |facts| facts.partitions);
                 let index = routes.find(record.topic, record.key, partitions).index;
                 match client.send(ticket, record, Route { index, warm: None }) {
@@ -82,7 +60,7 @@ impl TransactionalSink {
                 Ok(())
             });
             match sent {
-                Ok(()) => ahead.0.forget_first(),
+                Ok(()) => ahead.forget_first(),
                 Err(Code::QueueFull) => {
                     self.room.is_queue_full = true;
                     return;

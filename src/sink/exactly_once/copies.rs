@@ -87,10 +87,11 @@ impl Copies {
         self.show(place, |ticket, record| (ticket, OwnedRecord::from(record)))
     }
 
-    /// All records.
-    pub(super) fn in_ticket_order(&self) -> Vec<(Ticket, OwnedRecord)> {
+    /// Hands out all records, in the order of their tickets.
+    pub(super) fn take(&mut self) -> Vec<(Ticket, OwnedRecord)> {
         let mut records: Vec<_> = (0..self.len()).map(|place| self.owned(place)).collect();
         records.sort_unstable_by_key(|(ticket, _)| *ticket);
+        self.clear();
         records
     }
 
@@ -223,9 +224,8 @@ mod tests {
             let of_each = copies.one_of_each_topic();
             prop_assert!(of_each.iter().all(|one| expected.iter().any(|(_, record)| record == one)));
             prop_assert_eq!(of_each.into_iter().map(|one| one.topic).collect::<Vec<_>>(), topics);
-            prop_assert_eq!(copies.in_ticket_order(), expected);
             prop_assert_eq!(copies.blocks.iter().map(Vec::len).sum::<usize>(), copies.bytes());
-            copies.clear();
+            prop_assert_eq!(copies.take(), expected);
             prop_assert!(copies.is_empty() && copies.bytes() == 0);
         }
     }

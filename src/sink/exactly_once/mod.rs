@@ -12,11 +12,11 @@
 //! # Why a reader of committed records never sees an event twice
 //!
 //! A transaction holds, together with those before it, every ticket up to its highest one ([`open_transaction`]), and
-//! its position is that ticket's; what arrives while it is being committed waits for the next one ([`ahead`]). So the last committed position tells what was committed, and a starting relay reads
-//! it after `init_transactions` has fenced the predecessor and ended the transaction it left open. A commit whose
-//! answer is unknown is resolved the same way: a new producer acquires the transactional id, which settles the old
-//! transaction, and the position then in Kafka tells how. It is that of this transaction, or of the one before, or
-//! another relay has taken over.
+//! its position is that ticket's; what arrives while it is being committed waits for the next one ([`ahead`]). So the
+//! last committed position tells what was committed, and a starting relay reads it after `init_transactions` has fenced
+//! the predecessor and ended the transaction it left open. A commit whose answer is unknown is resolved the same way: a
+//! new producer acquires the transactional id, which settles the old transaction, and the position then in Kafka tells
+//! how. It is that of this transaction, or of the one before, or another relay has taken over.
 //!
 //! # What librdkafka does (2.12, read in its source)
 //!
@@ -73,8 +73,8 @@ use crate::sink::boundary::Deliveries;
 use crate::sink::error::{SinkError, TransactionsError};
 use crate::sink::limits::MARKERS_PAUSE;
 use crate::sink::stored_position::{Cluster, StoredPosition};
-use ahead::Ahead;
 use calls::{Ended, Stop};
+use copies::Copies;
 use open_transaction::OpenTransaction;
 use producer_factory::{ProducerFactory, Producers};
 use recovery::{History, Recovered};
@@ -109,7 +109,7 @@ pub struct TransactionalSink {
     withdrawn: Option<JoinHandle<Answer>>,
     open: OpenTransaction,
     /// What is to follow in the next transaction.
-    ahead: Ahead,
+    ahead: Copies,
     /// A commit is under way.
     is_committing: bool,
     /// No transaction is begun any more.
@@ -186,7 +186,7 @@ impl TransactionalSink {
             answer: None,
             withdrawn: None,
             open,
-            ahead: Ahead::default(),
+            ahead: Copies::default(),
             is_committing: false,
             is_closing: false,
             is_open: false,

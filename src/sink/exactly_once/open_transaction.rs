@@ -154,9 +154,8 @@ impl OpenTransaction {
         if !self.is_empty() {
             self.size.aborted(self.kept.len(), self.kept.bytes(), self.age(now));
         }
-        let records = self.kept.in_ticket_order();
-        self.clear();
-        records
+        self.highest = None;
+        self.kept.take()
     }
 
     pub(super) fn one_of_each_topic(&self) -> Vec<OwnedRecord> {

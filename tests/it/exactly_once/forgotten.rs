@@ -18,6 +18,14 @@ async fn ended(harness: &Harness) -> (ExitStatus, String) {
     (status, relay.log())
 }
 
+/// Replaces the key that positions are signed with; deletes the old one once the relay has noted the new one.
+async fn replace_position_key(harness: &Harness) {
+    harness.execute("select outbox.add_secret('position')").await;
+    let (slot, newest) = (harness.name(), "select max(id) from outbox.secret where purpose = 'position'");
+    harness.wait_for(&format!("select position_key = ({newest}) from outbox.relay where slot = '{slot}'")).await;
+    harness.execute(&format!("delete from outbox.secret where purpose = 'position' and id < ({newest})")).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn case_39_a_forgotten_position_that_is_written_again_is_refused() {
     let harness = Harness::new("exact forgotten").await;
@@ -56,14 +64,10 @@ async fn case_39_a_forgotten_position_that_is_written_again_is_refused() {
 async fn a_position_key_that_is_replaced_while_the_relay_runs_can_be_deleted_once_the_new_one_is_noted() {
     let harness = Harness::new("exact rotated").await;
     prepare(&harness).await;
-    let slot = harness.name().to_owned();
     let mut relay = ready(&harness).await;
     harness.execute(&emit("w0-0", 0, 10)).await;
     published(&mut relay, 10).await;
-    harness.execute("select outbox.add_secret('position')").await;
-    let newest = "select max(id) from outbox.secret where purpose = 'position'";
-    harness.wait_for(&format!("select position_key = ({newest}) from outbox.relay where slot = '{slot}'")).await;
-    harness.execute(&format!("delete from outbox.secret where purpose = 'position' and id < ({newest})")).await;
+    replace_position_key(&harness).await;
     harness.execute(&emit("w0-0", 10, 20)).await;
     published(&mut relay, 20).await;
     relay.kill();
@@ -78,16 +82,12 @@ async fn a_position_key_that_is_replaced_while_the_relay_runs_can_be_deleted_onc
 async fn a_position_hidden_by_another_relays_transaction_is_waited_for_before_an_older_one_is_refused() {
     let harness = Harness::with_own_kafka("exact hidden", KafkaOptions::default()).await;
     prepare(&harness).await;
-    let slot = harness.name().to_owned();
     let mut relay = ready(&harness).await;
     harness.execute(&emit("w0-0", 0, 10)).await;
     published(&mut relay, 10).await;
     own_position(&harness, "").await;
     let other = another_relays_transaction(&harness).await;
-    harness.execute("select outbox.add_secret('position')").await;
-    let newest = "select max(id) from outbox.secret where purpose = 'position'";
-    harness.wait_for(&format!("select position_key = ({newest}) from outbox.relay where slot = '{slot}'")).await;
-    harness.execute(&format!("delete from outbox.secret where purpose = 'position' and id < ({newest})")).await;
+    replace_position_key(&harness).await;
     harness.execute(&emit("w0-0", 10, 20)).await;
     published(&mut relay, 20).await;
     relay.kill();
