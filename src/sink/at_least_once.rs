@@ -15,7 +15,7 @@ use super::client::partition_load::Route;
 use super::client::producer_client::{ProducerClient, Returned};
 use super::client::routes::Routes;
 use super::client::warmup::{Admission, Warmup};
-use super::delivery_loop::{self, DeliveryLoop, Room, hand_over};
+use super::delivery_loop::{self, DeliveryLoop, Room, hand_over, send_taken};
 use super::refusal_isolation::{RefusalIsolation, Reports};
 use crate::relay::back_off::BackOff;
 use crate::relay::boundary::{Failure, OwnedRecord, Record, Ticket, Verdict};
@@ -95,14 +95,14 @@ impl KafkaSink {
         while !self.client.inbox().is_broken()
             && let Some((ticket, record, route)) = self.warmup.next_released()
         {
-            match send_held(&mut self.client, ticket, record, route) {
-                Ok(()) => self.warmup.pop_released(),
-                Err(Code::QueueFull) => {
-                    self.room.is_queue_full = true;
-                    return;
-                }
-                Err(_) => return self.client.inbox().break_off(),
+            let is_sent = {
+                let headers = record.header_list();
+                send_taken(&mut self.client, &mut self.room, ticket, &record.borrow(&headers), route)
+            };
+            if !is_sent {
+                return;
             }
+            self.warmup.pop_released();
         }
     }
 
@@ -159,8 +159,8 @@ impl DeliveryLoop for KafkaSink {
             self.phase = Phase::Draining;
         }
         if self.phase == Phase::Draining {
-            let is_held_up = self.warmup.held_records() > 0 && !self.client.inbox().is_broken();
-            if self.client.outstanding() == 0 && !is_held_up {
+            let holds = self.warmup.held_records() > 0 && !self.client.inbox().is_broken();
+            if self.client.outstanding() == 0 && !holds {
                 self.replace(into)?;
             } else if self.client.fatal().is_some() {
                 self.client.give_back_unsent();
@@ -224,7 +224,7 @@ impl Sink for KafkaSink {
             self.isolation.refused(ticket);
             return Err(SendError::Refused(refusal));
         }
-        let partitions = || self.rules.facts(record.topic).map_or(1, |facts| facts.partitions);
+        let partitions = || self.rules.partitions(record.topic);
         if !self.isolation.may_send(ticket, record.topic) {
             self.is_held_up = true;
             return Err(SendError::Full);
@@ -251,21 +251,6 @@ impl Sink for KafkaSink {
         let unanswered = self.outstanding();
         delivery_loop::shut_down(Some(self.client)).await;
         Closed { deliveries, unanswered, stored: None }
-    }
-}
-
-/// The error is that of the producer: the record was not queued.
-fn send_held(client: &mut ProducerClient, ticket: Ticket, record: &OwnedRecord, route: Route) -> Result<(), Code> {
-    let headers = record.header_list();
-    let record = record.borrow(&headers);
-    match client.send(ticket, &record, route) {
-        Err(code @ (Code::QueueFull | Code::Fatal | Code::State)) => Err(code),
-        // It was taken from the core, so whatever is wrong with it follows as a report.
-        Err(code) => {
-            client.fail(ticket, &record, code);
-            Ok(())
-        }
-        Ok(()) => Ok(()),
     }
 }
 

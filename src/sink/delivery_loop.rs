@@ -95,7 +95,38 @@ pub(super) async fn shut_down(client: Option<ProducerClient>) {
     }
 }
 
-/// Passes a record to librdkafka.
+/// Why librdkafka did not queue a record.
+enum NotQueued {
+    /// There is no room, or the producer has failed.
+    Full,
+    /// This record is at fault.
+    Unfit(Code),
+}
+
+fn enqueue(
+    client: &mut ProducerClient,
+    room: &mut Room,
+    ticket: Ticket,
+    record: &Record<'_>,
+    route: Route,
+) -> Result<(), NotQueued> {
+    match client.send(ticket, record, route) {
+        Ok(()) => Ok(()),
+        Err(Code::QueueFull) => {
+            room.is_queue_full = true;
+            Err(NotQueued::Full)
+        }
+        // The producer has failed, or the transaction is lost: `collect` finds out why.
+        Err(Code::Fatal | Code::State) => {
+            client.inbox().break_off();
+            Err(NotQueued::Full)
+        }
+        // librdkafka checks a record against its own limits before it queues it.
+        Err(code) => Err(NotQueued::Unfit(code)),
+    }
+}
+
+/// Passes a record to librdkafka that the core offers.
 pub(super) fn hand_over(
     client: &mut ProducerClient,
     room: &mut Room,
@@ -103,22 +134,34 @@ pub(super) fn hand_over(
     record: &Record<'_>,
     route: Route,
 ) -> Result<(), SendError> {
-    let Err(code) = client.send(ticket, record, route) else { return Ok(()) };
-    match (code, fate(code)) {
-        (Code::QueueFull, _) => {
-            room.is_queue_full = true;
-            Err(SendError::Full)
-        }
-        // The producer has failed, or the transaction is lost: `collect` finds out why.
-        (Code::Fatal | Code::State, _) => {
-            client.inbox().break_off();
-            Err(SendError::Full)
-        }
-        // librdkafka checks a record against its own limits before it queues it.
-        (_, RecordFate::RecordRefused(refusal) | RecordFate::TopicRefused(refusal)) => Err(SendError::Refused(refusal)),
-        (_, RecordFate::Returned) => {
+    match enqueue(client, room, ticket, record, route) {
+        Ok(()) => Ok(()),
+        Err(NotQueued::Full) => Err(SendError::Full),
+        Err(NotQueued::Unfit(code)) => match fate(code) {
+            RecordFate::RecordRefused(refusal) | RecordFate::TopicRefused(refusal) => Err(SendError::Refused(refusal)),
+            RecordFate::Returned => {
+                client.fail(ticket, record, code);
+                Ok(())
+            }
+        },
+    }
+}
+
+/// Passes a record to librdkafka that was taken from the core before, so whatever is wrong with it follows as a report.
+/// Returns whether it was passed on; otherwise it is for the next turn.
+pub(super) fn send_taken(
+    client: &mut ProducerClient,
+    room: &mut Room,
+    ticket: Ticket,
+    record: &Record<'_>,
+    route: Route,
+) -> bool {
+    match enqueue(client, room, ticket, record, route) {
+        Ok(()) => true,
+        Err(NotQueued::Full) => false,
+        Err(NotQueued::Unfit(code)) => {
             client.fail(ticket, record, code);
-            Ok(())
+            true
         }
     }
 }

@@ -141,7 +141,7 @@ impl Sink for MemorySink {
         if let Some(refusal) = state.refuse_next.pop_front() {
             return Err(SendError::Refused(refusal));
         }
-        state.outstanding.push_back(Taken { ticket, record: OwnedRecord::from(record) });
+        state.outstanding.push_back(Taken { ticket, record: OwnedRecord::copy(record) });
         if state.automatic {
             state.acknowledge(usize::MAX);
             drop(state);
@@ -170,18 +170,6 @@ impl Sink for MemorySink {
         };
         drop(tokio::time::timeout(timeout, answered).await);
         Closed { deliveries, unanswered: self.0.lock().outstanding.len(), stored: None }
-    }
-}
-
-impl From<&Record<'_>> for OwnedRecord {
-    fn from(record: &Record<'_>) -> Self {
-        Self {
-            topic: record.topic.to_owned(),
-            key: record.key.map(<[u8]>::to_vec),
-            value: record.value.map(<[u8]>::to_vec),
-            headers: record.headers.iter().map(|h| (h.name.to_owned(), h.value.map(<[u8]>::to_vec))).collect(),
-            timestamp_millis: record.timestamp_millis,
-        }
     }
 }
 
@@ -225,7 +213,7 @@ mod tests {
         assert!(matches!(sink.send(Ticket(1), &RECORD), Err(SendError::Full)));
         let mut deliveries = Deliveries::default();
         sink.deliveries(&mut deliveries).await.expect("a memory sink has no end");
-        assert_eq!(deliveries.failed[0].record, OwnedRecord::from(&RECORD));
+        assert_eq!(deliveries.failed[0].record, OwnedRecord::copy(&RECORD));
         sink.send(Ticket(1), &RECORD).expect("there is room again");
     }
 }

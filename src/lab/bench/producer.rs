@@ -204,7 +204,7 @@ impl Sink for Collector {
         self.seen += 1;
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() < KEPT_RECORDS && self.bytes < KEPT_BYTES {
-            let record = OwnedRecord::from(record);
+            let record = OwnedRecord::copy(record);
             self.bytes += record.size();
             kept.push(record);
         }

@@ -87,6 +87,11 @@ impl TopicRules {
         self.0.topics.read().unwrap_or_else(PoisonError::into_inner).get(topic).copied()
     }
 
+    /// The topic's number of partitions; 1 for a topic that is not known.
+    pub(crate) fn partitions(&self, topic: &str) -> u32 {
+        self.facts(topic).map_or(1, |facts| facts.partitions)
+    }
+
     /// What topics are known to refuse.
     pub(crate) fn refusals(&self) -> &Refusals {
         &self.0.refusals

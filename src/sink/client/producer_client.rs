@@ -212,7 +212,7 @@ impl ProducerClient {
     /// others.
     pub(crate) fn fail(&mut self, ticket: Ticket, record: &Record<'_>, code: RDKafkaErrorCode) {
         let slot = self.note(ticket, record, Route::default());
-        self.inbox.fail(Report { slot, record: OwnedRecord::from(record), partition: -1, code });
+        self.inbox.fail(Report { slot, record: OwnedRecord::copy(record), partition: -1, code });
     }
 
     fn note(&mut self, ticket: Ticket, record: &Record<'_>, route: Route) -> usize {

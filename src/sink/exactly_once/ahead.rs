@@ -3,7 +3,6 @@
 //! Nothing can be sent to Kafka between the position of one transaction and the beginning of the next. If nothing
 //! were taken either, Postgres and the relay would stand still meanwhile, which under load is a large part of the time.
 
-use rdkafka::types::RDKafkaErrorCode as Code;
 use tokio::time::Instant;
 
 use super::{Phase, TransactionalSink};
@@ -11,6 +10,7 @@ use crate::relay::boundary::{Record, Ticket};
 use crate::relay::publish::encode::size;
 use crate::sink::client::options::message_max_bytes;
 use crate::sink::client::partition_load::Route;
+use crate::sink::delivery_loop::send_taken;
 use crate::sink::error::SendError;
 
 impl TransactionalSink {
@@ -44,29 +44,21 @@ impl TransactionalSink {
             return;
         }
         while !self.ahead.is_empty() && !self.open.is_full() && self.begin() {
-            let Self { ahead, client: Some(client), open, routes, factory, .. } = self else { return };
+            let Self { ahead, client: Some(client), open, routes, room, factory, .. } = self else { return };
             let rules = &factory.producers.rules;
-            let sent = ahead.show(0, |ticket, record| {
-                let partitions = || rules.facts(record.topic).map_or(1, |facts| facts.partitions);
-                let index = routes.find(record.topic, record.key, partitions).index;
-                match client.send(ticket, record, Route { index, warm: None }) {
-                    Err(code @ (Code::QueueFull | Code::Fatal | Code::State)) => return Err(code),
-                    // It was taken from the core, so whatever is wrong with it follows as a report.
-                    Err(code) => client.fail(ticket, record, code),
-                    Ok(()) => {}
+            let is_sent = ahead.show(0, |ticket, record| {
+                let index = routes.find(record.topic, record.key, || rules.partitions(record.topic)).index;
+                if !send_taken(client, room, ticket, record, Route { index, warm: None }) {
+                    return false;
                 }
                 open.note_load(client.partition_load().touched(), client.is_far_behind());
                 open.keep(ticket, record, Instant::now());
-                Ok(())
+                true
             });
-            match sent {
-                Ok(()) => ahead.forget_first(),
-                Err(Code::QueueFull) => {
-                    self.room.is_queue_full = true;
-                    return;
-                }
-                Err(_) => return client.inbox().break_off(),
+            if !is_sent {
+                return;
             }
+            ahead.forget_first();
             if self.client.as_ref().is_some_and(|client| client.inbox().is_broken()) {
                 return;
             }

@@ -84,7 +84,7 @@ impl Copies {
     }
 
     pub(super) fn owned(&self, place: usize) -> (Ticket, OwnedRecord) {
-        self.show(place, |ticket, record| (ticket, OwnedRecord::from(record)))
+        self.show(place, |ticket, record| (ticket, OwnedRecord::copy(record)))
     }
 
     /// Hands out all records, in the order of their tickets.
@@ -195,7 +195,7 @@ mod tests {
                 copies.forget_first();
             }
         }
-        assert_eq!(copies.owned(0), (Ticket(99_000), OwnedRecord::from(&RECORD)));
+        assert_eq!(copies.owned(0), (Ticket(99_000), OwnedRecord::copy(&RECORD)));
         assert_eq!(copies.bytes(), 1_000 * copied_bytes(&RECORD));
         assert!(copies.blocks.len() * BLOCK_BYTES < copies.bytes() + 2 * BLOCK_BYTES, "{} blocks", copies.blocks.len());
     }

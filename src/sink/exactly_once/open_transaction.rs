@@ -34,7 +34,7 @@ pub(super) struct OpenTransaction {
     /// Partitions that its records go to.
     partitions: usize,
     /// Whether its last record is of a large backlog.
-    is_behind: bool,
+    is_far_behind: bool,
 }
 
 impl OpenTransaction {
@@ -52,7 +52,7 @@ impl OpenTransaction {
             size: TransactionSize::new(most.records, most.bytes, timeout),
             window,
             partitions: 0,
-            is_behind: false,
+            is_far_behind: false,
         }
     }
 
@@ -66,7 +66,7 @@ impl OpenTransaction {
 
     pub(super) fn begin(&mut self, now: Instant) {
         assert!(self.kept.is_empty(), "a transaction begins only after the previous one is finished");
-        (self.begun, self.touched, self.partitions, self.is_behind) = (now, now, 0, false);
+        (self.begun, self.touched, self.partitions, self.is_far_behind) = (now, now, 0, false);
     }
 
     /// The last record has been sent.
@@ -111,8 +111,8 @@ impl OpenTransaction {
     }
 
     /// Its records go to this many partitions, and the last one is of a large backlog, or not.
-    pub(super) fn note_load(&mut self, partitions: usize, is_behind: bool) {
-        (self.partitions, self.is_behind) = (partitions, is_behind);
+    pub(super) fn note_load(&mut self, partitions: usize, is_far_behind: bool) {
+        (self.partitions, self.is_far_behind) = (partitions, is_far_behind);
     }
 
     /// The most records that a transaction currently holds.
@@ -126,7 +126,7 @@ impl OpenTransaction {
             return self.begun;
         }
         let soonest = self.begun + AGE_MIN;
-        let paused = if self.is_behind {
+        let paused = if self.is_far_behind {
             self.touched + BACKLOG_PAUSE.max(self.cost)
         } else if self.kept.len() < FEW_RECORDS {
             soonest

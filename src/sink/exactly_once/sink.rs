@@ -216,7 +216,7 @@ impl Sink for TransactionalSink {
         if is_ahead {
             return self.gather(ticket, record);
         }
-        let partitions = || self.factory.producers.rules.facts(record.topic).map_or(1, |facts| facts.partitions);
+        let partitions = || self.factory.producers.rules.partitions(record.topic);
         let to = self.routes.find(record.topic, record.key, partitions);
         if !self.isolation.may_send(ticket, record.topic) {
             self.awaited = true;

@@ -38,7 +38,8 @@ impl FoundAhead {
 impl Topics {
     /// Whether the next question about this topic is answered without asking Kafka.
     pub(crate) fn is_found_ahead(&self, name: &str) -> bool {
-        self.found_ahead.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(name)
+        let kept = self.found_ahead.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.get(name).is_some_and(|(at, _)| at.elapsed() < FOUND_AHEAD_FOR)
     }
 
     /// What was found of a topic when another was asked for.

@@ -207,8 +207,8 @@ impl Topics {
             Ok(partitions) => u32::try_from(partitions).unwrap_or(u32::MAX),
             Err(refusal) => return Ok(Err(refusal)),
         };
-        self.find_ahead(ahead).await;
-        Ok(Ok(self.describe(name).await?.facts(partitions)))
+        let ((), described) = tokio::join!(self.find_ahead(ahead), self.describe(name));
+        Ok(Ok(described?.facts(partitions)))
     }
 
     /// Whether Kafka allows this client to write to these topics; a topic that it says nothing about is left out.
