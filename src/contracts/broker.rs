@@ -243,7 +243,7 @@ impl Broker {
         match result {
             Ok(answer) => Ok(answer),
             Err(error) => {
-                tracing::debug!(error = %error, "kafka admin client");
+                tracing::debug!(error = %error, "kafka admin request failed");
                 let failure = why_unreachable(&self.client).await;
                 Err(BrokerError::Unreachable { servers: self.servers.clone(), failure })
             }

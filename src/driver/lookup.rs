@@ -25,7 +25,7 @@ pub(super) struct Lookup {
     rests_at: Option<Instant>,
 }
 
-/// The answer to a request, and before it those to requests that the core has not made yet.
+/// The answers that were looked up early, then the answer to the open request.
 pub(super) type Answers = Vec<Answer>;
 
 /// Who answers requests about topics.
@@ -36,7 +36,7 @@ pub(super) enum TopicSource {
 }
 
 impl TopicSource {
-    /// Whether it makes a difference to know which topics will be asked for.
+    /// Whether other topics can be looked up along with this one.
     fn looks_ahead(&self, request: &Request) -> bool {
         match (self, request) {
             (Self::Kafka(topics), Request::Topic(wanted)) => !topics.is_found_ahead(&wanted.name),
@@ -45,7 +45,7 @@ impl TopicSource {
     }
 }
 
-/// What else the rows in hand will be asked for.
+/// Topics and schema versions that later rows of the batch need.
 #[derive(Default)]
 struct Ahead {
     topics: Vec<WantedTopic>,

@@ -45,9 +45,9 @@ struct RegistryCache {
 /// What a lookup of schema versions found.
 #[derive(Default)]
 pub(super) struct Looked {
-    /// The one that was asked for.
+    /// The requested version.
     pub(super) asked: Option<SchemaVersion>,
-    /// Others, which will be asked for. They never change.
+    /// Other versions, looked up early. A registered version never changes.
     pub(super) ahead: Vec<SchemaVersion>,
 }
 

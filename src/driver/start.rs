@@ -1,4 +1,4 @@
-//! Starts a relay, with what it does besides streaming.
+//! Starts a relay and its background tasks.
 
 use std::sync::Arc;
 

@@ -93,7 +93,7 @@ impl MigrateError {
         matches!(self, Self::Failed { source, .. } if source.sqlstate().is_some_and(|code| codes.contains(&code)))
     }
 
-    /// Whether the role lacks a right, such as to create in the schema, or to change a table.
+    /// Whether the role lacks a privilege, such as CREATE on the schema.
     pub(super) fn is_denial(&self) -> bool {
         let (Self::Postgres(source) | Self::Failed { source, .. }) = self else { return false };
         source.sqlstate() == Some(sqlstate::INSUFFICIENT_PRIVILEGE)

@@ -30,7 +30,7 @@ pub struct Settings {
 
 #[cfg(test)]
 impl Settings {
-    /// Those of tests that are not about settings: `outbox.event`, and a small window.
+    /// Defaults for tests: `outbox.event` and a small window.
     pub(crate) fn of_tests() -> Self {
         Self {
             outboxes: vec![Outbox::walpost("outbox", "event")],

@@ -38,7 +38,7 @@ pub(in crate::sink) const RECOVERY_BACK_OFF: BackOff = BackOff::new(Duration::fr
 
 // Reports.
 
-/// How many records in flight make it worth collecting their reports together while the stream works off a backlog.
+/// Records in flight from which delivery reports are collected together while the relay catches up.
 pub(in crate::sink) const COLLECTED_TOGETHER: usize = 1_000;
 /// For how long they are then collected: a small part of what it takes to fill the window.
 pub(in crate::sink) const COLLECT_PAUSE: Duration = Duration::from_millis(2);
@@ -60,8 +60,7 @@ pub(in crate::sink) const AGE_MIN: Duration = Duration::from_millis(1);
 pub(in crate::sink) const FEW_RECORDS: usize = 50;
 /// Minimum idle time for the stream to count as paused; the duration of a commit if that is longer.
 pub(in crate::sink) const STREAM_PAUSE: Duration = Duration::from_millis(4);
-/// The same while the stream works off a large backlog, when a pause is mostly the lookup of a topic: nobody waits for a
-/// single record, and a commit for each lookup would cost more than both.
+/// The same far behind, where a pause is usually the lookup of a topic: a commit at each would cost more than waiting.
 pub(in crate::sink) const BACKLOG_PAUSE: Duration = Duration::from_millis(20);
 /// How long Kafka has to write the markers of a committed transaction.
 pub(in crate::sink) const MARKERS_PAUSE: Duration = Duration::from_millis(5);

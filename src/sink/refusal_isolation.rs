@@ -49,7 +49,7 @@ impl RefusalIsolation {
         })
     }
 
-    /// Whether no record must be sent alone.
+    /// Whether no topic is being isolated.
     pub(super) fn is_idle(&self) -> bool {
         self.topics.is_empty()
     }

@@ -18,7 +18,7 @@ const LISTED: usize = 1_000;
 
 /// Input of [`discard`].
 pub(crate) struct Discarding {
-    /// Where to.
+    /// The topic of dead letters.
     pub target: MarkTarget,
     /// Why the dead letters are discarded; stored with each mark.
     pub reason: String,

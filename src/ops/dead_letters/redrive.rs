@@ -22,7 +22,7 @@ const BATCH_BYTES: usize = 4 * 1024 * 1024;
 
 /// Input of [`redrive`].
 pub(crate) struct Redriving {
-    /// Where to.
+    /// The topic of dead letters.
     pub target: MarkTarget,
     /// The topics that records may go to.
     pub destinations: Destinations,

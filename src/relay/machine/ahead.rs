@@ -1,5 +1,5 @@
-//! What rows further on in the batch will be asked for, so that it can be looked up together, and topics that are
-//! missing be created together.
+//! Topics and schema versions that later rows of the batch need, so that one request can look them up, or create the
+//! topics.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use crate::relay::limits::{AHEAD_NAME_BYTES, AHEAD_ROWS, AHEAD_TOPICS, AHEAD_VER
 use crate::relay::publish::check::topic_ahead;
 
 impl Core {
-    /// For a question about a topic: further topics that will be asked for, as far as the rest of the batch tells. Rows that are sure to be
-    /// refused name none.
+    /// For a request about a topic: other topics that the rest of the batch needs. Rows that are sure to be refused need
+    /// none.
     #[must_use]
     pub fn topics_ahead(&self, request: &Request) -> Vec<WantedTopic> {
         let Request::Topic(asked) = request else { return Vec::new() };
@@ -35,8 +35,7 @@ impl Core {
         found
     }
 
-    /// For a question about a schema version: further versions that will be asked for, as far as the rest of the batch
-    /// tells.
+    /// For a request about a schema version: other versions that the rest of the batch needs.
     #[must_use]
     pub fn versions_ahead(&self, request: &Request) -> Vec<SchemaVersionId> {
         let Request::SchemaVersion(asked) = request else { return Vec::new() };

@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wait_lasts_as_long_as_many_records_come() {
+    fn a_wait_is_extended_while_many_records_arrive() {
         let start = Instant::now();
         let mut wait = Wait::begin(1_000, start);
         assert!(!wait.extend(1_000 + MANY - 1, start + PATIENCE / 2));

@@ -1,4 +1,5 @@
-//! Why Kafka can't be reached: requests only time out, and the cause arrives as an event of a client that is polled.
+//! Finds out why Kafka is unreachable: requests only time out, and the cause (DNS, TLS, SASL) reaches the error callback
+//! of a polled client.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -43,7 +44,7 @@ impl ClientContext for Observer {
 
     fn error(&self, error: KafkaError, reason: &str) {
         let code = error.rdkafka_error_code();
-        // It only counts the errors before it.
+        // A summary of the errors before it.
         if code != Some(Code::AllBrokersDown) {
             let mut first = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             first.get_or_insert_with(|| ConnectFailure::new(reason, code));

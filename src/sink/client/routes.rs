@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_partition_has_a_number_and_so_have_the_records_without_a_key() {
+    fn partitions_and_records_without_a_key_have_separate_indexes() {
         let mut routes = Routes::default();
         let mut find = |topic: &str, key: Option<&str>| routes.find(topic, key.map(str::as_bytes), || 2);
         // By the hash of Kafka's Java client, "foobar" goes to 0 and "abc" to 1 of two partitions.

@@ -187,7 +187,7 @@ mod tests {
         Record { topic: "t", key: None, value: Some(&[0; 1_000]), headers: &[], timestamp_millis: 0 };
 
     #[test]
-    fn the_memory_of_forgotten_records_is_freed_though_others_follow() {
+    fn blocks_are_freed_as_records_are_removed() {
         let mut copies = Copies::default();
         for number in 0..100_000 {
             copies.push(Ticket(number), &RECORD);

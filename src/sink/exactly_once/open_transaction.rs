@@ -168,7 +168,7 @@ impl OpenTransaction {
     }
 }
 
-/// The part of a window that a transaction takes: the next one gathers in the rest ([`super::ahead`]).
+/// The part of a window that a transaction takes: the next one fills the rest ([`super::ahead`]).
 fn share(window: Owed) -> Owed {
     Owed { records: window.records / 4 * 3, bytes: window.bytes / 4 * 3 }
 }

@@ -226,8 +226,8 @@ impl Sink for TransactionalSink {
             return Err(SendError::Full);
         }
         let Some(client) = &mut self.client else { return Err(SendError::Full) };
-        // Nothing is taken for delivered because a later record was, and so no partition needs to be introduced to the
-        // producer first: a transaction in which a later batch was accepted before an earlier one is aborted.
+        // No warm-up is needed: implied acknowledgements don't count, and a transaction in which a later batch was
+        // accepted before an earlier one is aborted.
         let route = Route { index: to.index, warm: None };
         hand_over(client, &mut self.room, ticket, record, route)?;
         self.open.note_load(client.partition_load().touched(), client.is_far_behind());

@@ -125,7 +125,7 @@ async fn a_commit_without_an_answer_is_not_identified_by_its_checkpoint_alone() 
 }
 
 #[tokio::test]
-async fn a_transaction_with_a_record_that_only_a_later_one_implies_is_aborted() {
+async fn an_implied_acknowledgement_aborts_the_transaction() {
     let mut sink = in_doubt();
     recover(&mut sink, Some(position(10)));
     // A transactional one takes nothing before it has met a broker.

@@ -1,4 +1,4 @@
-//! What this edge tells others about the server, the tables and the slot: values without a connection.
+//! Values about the server, the tables and the slot for other modules; none needs a connection.
 
 pub(super) mod service;
 pub(super) mod table;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub(crate) struct PastBackfill(Arc<AtomicBool>);
 
 impl PastBackfill {
-    /// By the relay's gate.
+    /// Set from the relay's gate.
     pub(crate) fn set(&self, is_past: bool) {
         self.0.store(is_past, Ordering::Relaxed);
     }

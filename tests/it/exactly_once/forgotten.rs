@@ -79,7 +79,7 @@ async fn a_position_key_that_is_replaced_while_the_relay_runs_can_be_deleted_onc
 
 /// Another relay's transaction leaves only a position visible that a deleted key signed.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_position_hidden_by_another_relays_transaction_is_waited_for_before_an_older_one_is_refused() {
+async fn a_relay_waits_for_another_relays_transaction_before_it_rejects_an_old_position() {
     let harness = Harness::with_own_kafka("exact hidden", KafkaOptions::default()).await;
     prepare(&harness).await;
     let mut relay = ready(&harness).await;

@@ -212,7 +212,7 @@ async fn topics_are_created_with_their_settings_or_refused() {
 }
 
 #[tokio::test]
-async fn a_topic_is_looked_up_along_with_another_and_its_answer_is_used_once() {
+async fn a_topic_looked_up_along_with_another_is_used_once() {
     let kafka = Kafka::new("a_topic_is_looked_up_along_with_another").await;
     let [first, second] = [kafka.topic(&[]).await, kafka.topic(&[("max.message.bytes", "54321")]).await];
     let topics = Topics::new(&options(kafka.servers(), &[]), TopicRules::default(), Arc::clone(&kafka.connection));

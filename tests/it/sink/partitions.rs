@@ -24,7 +24,7 @@ async fn a_topic_may_have_ten_thousand_partitions() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_others_go_on_while_one_partition_has_no_leader() {
+async fn other_partitions_continue_while_one_has_no_leader() {
     let cluster = MockCluster::new(1).expect("start a mock cluster");
     cluster.create_topic(TOPIC, 20, 1).expect("create a topic");
     cluster.partition_leader(TOPIC, 0, None).expect("depose the leader");
